@@ -1,0 +1,439 @@
+//! What the program may assume: every value here has been checked, has its unit in its type, and refers only to things that exist.
+//!
+//! [`crate::load`] is the only maker of a [`Config`]. A part of the file that is absent has its default already; a part that is off is
+//! `None`.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
+
+/// A whole configuration: the file and all that it includes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The files that were read: the named one first, then the included ones in the order of their names.
+    pub sources: Vec<PathBuf>,
+    /// `[server]`.
+    pub server: Server,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[upstreams.*]`, in the order of their names.
+    pub upstreams: Vec<Upstream>,
+    /// `[[routes]]` in file order. A file without routes and with one upstream gets one route that matches everything.
+    pub routes: Vec<Route>,
+    /// `[cache]`.
+    pub cache: Cache,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Where clients are accepted; at least one address, none twice.
+    pub listen: Vec<SocketAddr>,
+    /// The admin address; `None` when it is `"off"`.
+    pub admin: Option<Admin>,
+    /// Worker threads; `None` is `"auto"`: one for each core that the process may run on.
+    pub threads: Option<NonZeroUsize>,
+    /// How long requests under way may take at shutdown.
+    pub grace_period: Duration,
+    /// The access log; `None` when it is `"off"`.
+    pub access_log: Option<AccessLog>,
+    /// The least severe message of `lb`'s own log that is written.
+    pub log_level: LogLevel,
+    /// The clients whose `X-Forwarded-*` and `X-Request-ID` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Where the admin API listens, and who may use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address unless there is a token.
+    pub listen: SocketAddr,
+    /// The bearer token that every path but `/healthz` and `/readyz` asks for.
+    pub token: Option<Secret>,
+}
+
+/// A string that never shows in a debug print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// `access_log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub path: LogPath,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogPath {
+    /// Standard output.
+    Stdout,
+    /// A file, opened for appending and again at SIGUSR1.
+    File(PathBuf),
+}
+
+/// How an access log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined log format of Apache and nginx.
+    Combined,
+}
+
+/// `log_level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what is suspicious.
+    Warn,
+    /// And what an operator wants to know.
+    Info,
+    /// And what a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// For a whole request head, from its first byte: 408 beyond.
+    pub header_timeout: Duration,
+    /// Between two reads of a request body: 408 beyond.
+    pub body_timeout: Duration,
+    /// Of a client connection between two requests.
+    pub idle_timeout: Duration,
+    /// Bytes of a request body: 413 beyond.
+    pub max_body: u64,
+    /// Bytes of a request head: 431 beyond; 414 where the target alone is beyond.
+    pub max_header_bytes: usize,
+    /// Header fields of a request: 431 beyond.
+    pub max_headers: usize,
+    /// Client connections at once, all listeners together.
+    pub max_connections: NonZeroUsize,
+}
+
+/// One `[upstreams.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Its name in routes, metrics and logs.
+    pub name: Arc<str>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// The servers in file order; at least one has a weight above 0.
+    pub servers: Vec<UpstreamServer>,
+    /// The `Host` sent to servers; `None`: as received.
+    pub host: Option<HeaderValue>,
+    /// Active checks; `None`: every server counts as healthy.
+    pub health_check: Option<HealthCheck>,
+    /// Passive ejection; `None` when it is `"off"`.
+    pub passive_health: Option<PassiveHealth>,
+    /// Timeouts towards servers.
+    pub timeouts: Timeouts,
+    /// Retries; `None` when they are `"off"`.
+    pub retry: Option<Retry>,
+    /// Idle connections kept for each server; 0 keeps none.
+    pub keepalive: usize,
+}
+
+/// One server of an upstream, as the file names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamServer {
+    /// Where it is.
+    pub address: Address,
+    /// Its share; 0 gets no new request.
+    pub weight: u32,
+    /// Requests at once; `None`: no limit.
+    pub max_connections: Option<NonZeroU32>,
+    /// Used only while no other server is eligible.
+    pub backup: bool,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A host name and port, resolved at start and reload: one server for each address.
+    Host(Arc<str>, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// How a server is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// The lowest in flight ÷ weight; ties by smooth weighted round robin.
+    LeastConn,
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// Weighted random.
+    Random,
+    /// The less loaded of two random servers.
+    P2c,
+    /// A hash ring over what [`HashOn`] names.
+    Hash(HashOn),
+}
+
+/// What `balance = "hash"` hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The client's address (the one that `trusted_proxies` lets be believed).
+    ClientIp,
+    /// The request's path.
+    Path,
+    /// A request header's value.
+    Header(HeaderName),
+    /// A cookie's value.
+    Cookie(Arc<str>),
+}
+
+/// `health_check`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// The port that is checked; `None`: the server's own.
+    pub port: Option<u16>,
+    /// Between two checks of one server.
+    pub interval: Duration,
+    /// For one whole check, connecting included.
+    pub timeout: Duration,
+    /// Consecutive passes that make a server healthy.
+    pub rise: NonZeroU32,
+    /// Consecutive failures that make a server unhealthy.
+    pub fall: NonZeroU32,
+}
+
+/// What an active check asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CheckKind {
+    /// A connection.
+    Tcp,
+    /// A `GET` that must answer with a status in the range.
+    Http {
+        /// The path and query.
+        path: Arc<str>,
+        /// The `Host`; `None`: the upstream's `host`, else the server's address.
+        host: Option<HeaderValue>,
+        /// The statuses that pass, for example 200 to 299.
+        expect: RangeInclusive<u16>,
+    },
+}
+
+/// `passive_health`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassiveHealth {
+    /// So many failures …
+    pub failures: NonZeroU32,
+    /// … within this time …
+    pub window: Duration,
+    /// … take the server out for so long.
+    pub eject: Duration,
+    /// Of an upstream's servers, rounded down: 0 to 100.
+    pub max_ejected_percent: u8,
+}
+
+/// `timeouts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection to a server.
+    pub connect: Duration,
+    /// Between two reads from a server.
+    pub read: Duration,
+    /// Between two writes to a server.
+    pub write: Duration,
+    /// Of a kept connection that nobody uses.
+    pub idle: Duration,
+}
+
+/// `retry`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries in all, the first included.
+    pub attempts: NonZeroU32,
+    /// What is retried.
+    pub on: RetryOn,
+    /// Retries as a share of the last 10 s' requests: 0 to 100.
+    pub budget_percent: u8,
+}
+
+/// What is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetryOn {
+    /// No connection.
+    pub connect: bool,
+    /// Closed before a whole response head.
+    pub reset: bool,
+    /// Connect or read timeout.
+    pub timeout: bool,
+    /// A malformed answer.
+    pub invalid: bool,
+    /// 502 from the server.
+    pub status_502: bool,
+    /// 503 from the server.
+    pub status_503: bool,
+    /// 504 from the server.
+    pub status_504: bool,
+}
+
+/// One of `[[routes]]`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its label in metrics and logs: `name`, else host and path as written.
+    pub name: Arc<str>,
+    /// Which hosts it takes.
+    pub host: HostMatch,
+    /// Which paths it takes.
+    pub path: PathMatch,
+    /// Which methods; empty: every one.
+    pub methods: Vec<Method>,
+    /// Headers that must have exactly this value.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is done.
+    pub action: Action,
+    /// Edits of the request.
+    pub request_headers: HeaderEdits,
+    /// Edits of the response.
+    pub response_headers: HeaderEdits,
+    /// Caching; `None`: off.
+    pub cache: Option<RouteCache>,
+    /// Bytes of a request body here; `None`: as in [`Limits`].
+    pub max_body: Option<u64>,
+    /// Who may come; empty: everybody.
+    pub allow: Vec<IpNet>,
+    /// Who may not; it wins over `allow`.
+    pub deny: Vec<IpNet>,
+}
+
+/// Which hosts a route takes. Names are in lower case and without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostMatch {
+    /// Every one.
+    Any,
+    /// This one.
+    Exact(Box<str>),
+    /// `*.example.com`, held as `.example.com`: any name that ends so and has something before it.
+    Wildcard(Box<str>),
+}
+
+/// Which paths a route takes.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// This path and what is below it, by whole segments. `/` is everything. Without a trailing slash but for `/` itself.
+    Prefix(Box<str>),
+    /// Exactly this path.
+    Exact(Box<str>),
+    /// Paths that the expression finds something in.
+    Regex(regex::bytes::Regex),
+}
+
+/// What a route does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Forwards to a server.
+    Forward {
+        /// Index into [`Config::upstreams`].
+        upstream: usize,
+        /// How the path is changed.
+        rewrite: Rewrite,
+    },
+    /// Sends the client elsewhere.
+    Redirect {
+        /// The `Location`.
+        to: Template,
+        /// 301, 302, 303, 307 or 308.
+        status: StatusCode,
+    },
+    /// Answers itself.
+    Respond {
+        /// The status.
+        status: StatusCode,
+        /// The body.
+        body: Arc<str>,
+        /// The `Content-Type`.
+        content_type: HeaderValue,
+    },
+}
+
+/// `rewrite`: first the one, then the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rewrite {
+    /// Taken off the path where it starts with it, by whole segments; what is left starts with `/`.
+    pub strip_prefix: Option<Box<str>>,
+    /// Put before the path; starts with `/`, ends without one.
+    pub add_prefix: Option<Box<str>>,
+}
+
+/// `request_headers` and `response_headers`: removed first, then set, then added.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderEdits {
+    /// Replaces what is there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Comes beside what is there.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    /// Is taken away.
+    pub remove: Vec<HeaderName>,
+}
+
+impl HeaderEdits {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// `cache` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteCache {
+    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh.
+    pub ttl: Duration,
+    /// The statuses that get [`RouteCache::ttl`].
+    pub statuses: Vec<StatusCode>,
+    /// The key. The upstream is always part of it, the method never.
+    pub key: Template,
+}
+
+/// A string with `{scheme}`, `{host}`, `{path}` and `{query}` in it. `{query}` is empty or starts with `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(pub Vec<Part>);
+
+/// A part of a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// As it is.
+    Literal(Box<str>),
+    /// `http` or `https`.
+    Scheme,
+    /// The request's host, in lower case, with its port where it has one.
+    Host,
+    /// The request's path as received.
+    Path,
+    /// The query with its `?`, or nothing.
+    Query,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes that stored responses may take, with what they cost beside their bodies.
+    pub memory: u64,
+    /// Bytes of the largest body that is stored.
+    pub max_object: u64,
+}

@@ -1,0 +1,3 @@
+//! One request's life as a state machine without I/O.
+
+pub mod head;

@@ -1,0 +1,3 @@
+//! A load balancer and caching reverse proxy.
+
+pub mod exchange;
