@@ -437,3 +437,16 @@ pub struct Cache {
     /// Bytes of the largest body that is stored.
     pub max_object: u64,
 }
+
+impl Balance {
+    /// As the file names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Balance::LeastConn => "least_conn",
+            Balance::RoundRobin => "round_robin",
+            Balance::Random => "random",
+            Balance::P2c => "p2c",
+            Balance::Hash(_) => "hash",
+        }
+    }
+}

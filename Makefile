@@ -1,0 +1,40 @@
+# The same commands on a developer's machine and in CI.
+
+CARGO ?= cargo
+BUILD_PACKAGES = cmake g++
+TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server
+BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
+
+.PHONY: run build test lint drills bench clean help
+
+help: ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+run: build ## three backends and lb in front of them on http://127.0.0.1:8080, until Ctrl-C
+	@exec scripts/run.sh
+
+build: ## the release binaries
+	@scripts/install.sh $(BUILD_PACKAGES)
+	@$(CARGO) build --release --locked -p lb -p backend
+
+test: ## every test there is, with throw-away PostgreSQL and Redis
+	@scripts/install.sh $(TEST_PACKAGES)
+	@$(CARGO) build --locked -p lb -p backend
+	@tests/with-servers.sh $(CARGO) test --locked --workspace
+
+lint: ## formatting and clippy, warnings are errors
+	@scripts/install.sh $(BUILD_PACKAGES)
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+drills: build ## the drills at full length; writes docs/DRILLS.md
+	@scripts/install.sh $(TEST_PACKAGES)
+	@scripts/drills.sh
+
+bench: build ## lb beside nginx, HAProxy and what else is installed; writes benches/RESULTS.md
+	@scripts/install.sh $(BENCH_PACKAGES)
+	@$(CARGO) run --release --locked -p lb-benches --bin compare
+
+clean: ## what was built, and the data of `make run`
+	@$(CARGO) clean
+	@rm -rf data

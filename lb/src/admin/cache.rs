@@ -1,0 +1,41 @@
+//! `DELETE /api/cache`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::problem;
+use crate::cache::Purge;
+use crate::proxy::Proxy;
+
+/// What is removed: one of these.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    url: Option<String>,
+    prefix: Option<String>,
+    tag: Option<String>,
+    all: Option<bool>,
+}
+
+/// Removes stored objects and says how many.
+pub(super) async fn purge(
+    State(proxy): State<Arc<Proxy>>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let expected = "expected one of ?url=, ?prefix=, ?tag= or ?all=true";
+    let Ok(Query(parameters)) = parameters else { return problem(StatusCode::BAD_REQUEST, expected) };
+    let what = match &parameters {
+        Parameters { url: Some(url), prefix: None, tag: None, all: None } => Purge::url(url),
+        Parameters { url: None, prefix: Some(prefix), tag: None, all: None } => Purge::prefix(prefix),
+        Parameters { url: None, prefix: None, tag: Some(tag), all: None } => Purge::tags(None, std::iter::once(tag.as_bytes())),
+        Parameters { url: None, prefix: None, tag: None, all: Some(true) } => Purge::All,
+        _ => return problem(StatusCode::BAD_REQUEST, expected),
+    };
+    Json(json!({ "purged": proxy.cache.purge(what) })).into_response()
+}

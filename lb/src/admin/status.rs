@@ -1,0 +1,154 @@
+//! `/api/status`: the state of the process as JSON, for the `status` command and for scripts.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::proxy::Proxy;
+use crate::snapshot::{RouteState, UpstreamState};
+
+/// The state of the process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of `lb`.
+    pub version: String,
+    /// Seconds since it began to serve.
+    pub uptime_seconds: u64,
+    /// The configuration in force.
+    pub config: ConfigStatus,
+    /// Client connections.
+    pub connections: usize,
+    /// Whether it is about to end.
+    pub draining: bool,
+    /// By name.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// In file order.
+    pub routes: Vec<RouteStatus>,
+    /// Stored responses.
+    pub cache: CacheStatus,
+    /// The access log.
+    pub access_log: LogStatus,
+}
+
+/// The configuration in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// The file.
+    pub file: String,
+    /// When it was loaded (RFC 3339).
+    pub loaded_at: String,
+    /// Reloads that worked.
+    pub reloads_ok: u64,
+    /// Reloads that changed nothing because something was wrong.
+    pub reloads_failed: u64,
+}
+
+/// An upstream.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: String,
+    /// Its algorithm.
+    pub balance: String,
+    /// Its servers.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// A server.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Where it is.
+    pub address: String,
+    /// Its share.
+    pub weight: u32,
+    /// Whether it waits for the others to fail.
+    pub backup: bool,
+    /// `healthy`, `unhealthy`, `unchecked` or `ejected`.
+    pub state: String,
+    /// Requests that it is working on.
+    pub in_flight: u32,
+    /// The most that it may work on.
+    pub max_connections: Option<u32>,
+    /// Answers that it gave.
+    pub requests: u64,
+    /// How often it was ejected.
+    pub ejections: u64,
+    /// What the last check found, if there was one.
+    pub last_check: Option<String>,
+}
+
+/// A route.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: String,
+    /// Requests that it took.
+    pub requests: u64,
+    /// Of these, answers with a 5xx.
+    pub errors: u64,
+}
+
+/// The cache.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CacheStatus {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Objects stored.
+    pub objects: u64,
+    /// Bytes allowed.
+    pub memory: u64,
+}
+
+/// The access log.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Lines that were lost.
+    pub dropped: u64,
+}
+
+impl Status {
+    /// The state right now.
+    pub fn of(proxy: &Proxy) -> Status {
+        let snapshot = proxy.snapshot();
+        let (reloads_ok, reloads_failed) = proxy.metrics.reloads();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            uptime_seconds: proxy.started.elapsed().as_secs(),
+            config: ConfigStatus {
+                file: proxy.file().display().to_string(),
+                loaded_at: OffsetDateTime::from(proxy.loaded_at()).format(&Rfc3339).unwrap_or_default(),
+                reloads_ok,
+                reloads_failed,
+            },
+            connections: proxy.connections.open(),
+            draining: proxy.draining(),
+            upstreams: snapshot.upstreams.iter().map(upstream).collect(),
+            routes: snapshot.routes.iter().map(route).collect(),
+            cache: CacheStatus { bytes: proxy.cache.bytes(), objects: proxy.cache.objects(), memory: snapshot.config.cache.memory },
+            access_log: LogStatus { dropped: proxy.metrics.access_log_dropped() },
+        }
+    }
+}
+
+fn upstream(state: &UpstreamState) -> UpstreamStatus {
+    let servers = state.upstream.servers().iter().map(|server| ServerStatus {
+        address: server.name().to_string(),
+        weight: server.weight(),
+        backup: server.backup(),
+        state: server.state().as_str().to_string(),
+        in_flight: server.in_flight(),
+        max_connections: server.max_connections().map(Into::into),
+        requests: state.metrics.requests(server),
+        ejections: server.ejections(),
+        last_check: server.last_check(),
+    });
+    UpstreamStatus {
+        name: state.upstream.name().to_string(),
+        balance: state.upstream.config().balance.name().to_string(),
+        servers: servers.collect(),
+    }
+}
+
+fn route(state: &RouteState) -> RouteStatus {
+    RouteStatus { name: state.config.name.to_string(), requests: state.metrics.requests(), errors: state.metrics.errors() }
+}

@@ -1,0 +1,109 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done; 1 it ran and failed; 2 the command line or the configuration is wrong. What a command finds goes to standard output,
+//! what is wrong to standard error.
+
+mod check;
+mod client;
+mod explain;
+mod reload;
+mod run;
+mod schema;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The exit code for a command line or a configuration that is wrong.
+pub(crate) const WRONG: u8 = 2;
+
+/// The version with the revision that it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LB_REVISION"), ")");
+
+/// A load balancer and caching reverse proxy.
+#[derive(Parser)]
+#[command(name = "lb", version = VERSION, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  lb run -c config/lb.toml")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy
+    #[command(after_help = "Example:\n  lb run -c config/lb.toml\n\nSignals: TERM, INT stop gracefully; HUP reloads; USR1 opens log files anew.")]
+    Run(FileArgs),
+    /// Validate the configuration file
+    #[command(after_help = "Example:\n  lb check -c config/lb.toml\n\nPrints `FILE: ok`, or every error with its line and column.")]
+    Check(FileArgs),
+    /// Say what would become of a request, without sending anything
+    #[command(after_help = "Example:\n  lb explain -X POST -H 'Host: api.example.com' http://127.0.0.1:8080/users")]
+    Explain(explain::ExplainArgs),
+    /// Have a running lb load its file again
+    #[command(after_help = "Example:\n  lb reload --admin 127.0.0.1:9901")]
+    Reload(AdminArgs),
+    /// Show the state of a running lb
+    #[command(after_help = "Example:\n  lb status --json | jq '.upstreams[].servers[]'")]
+    Status(status::StatusArgs),
+    /// Print the JSON Schema of the configuration file
+    #[command(after_help = "Example:\n  lb schema > lb.schema.json")]
+    Schema,
+}
+
+/// Which configuration file.
+#[derive(Args)]
+pub(crate) struct FileArgs {
+    /// The configuration file
+    #[arg(short, long = "config", value_name = "FILE", env = "LB_CONFIG", default_value = "config/lb.toml")]
+    pub(crate) file: PathBuf,
+}
+
+/// Which running `lb`.
+#[derive(Args)]
+pub(crate) struct AdminArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// The admin address; without it, the one in the file
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<String>,
+    /// The admin token; without it, the one in the file
+    #[arg(long, value_name = "TOKEN", env = "LB_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args.file),
+        Command::Check(args) => check::run(&args.file),
+        Command::Explain(args) => explain::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Schema => schema::run(),
+    }
+}
+
+/// Loads a file, or says what is wrong with it.
+fn load(file: &std::path::Path) -> Result<lb_config::Config, ExitCode> {
+    lb_config::load(file).map_err(|problems| {
+        eprint!("{problems}");
+        ExitCode::from(WRONG)
+    })
+}
+
+/// Writes to standard output; a reader that has gone (`lb status | head`) is no error.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lb: cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The engine over pingora: HTTP/2 from clients, and for now HTTP/1.1 as well.
+//!
+//! It is the only module that knows pingora's request types. Heads reach the exchange as [`heads`] shows them; the phases of pingora's
+//! `ProxyHttp` are the places where the exchange is asked ([`phases`]); what `lb` answers by itself is written by [`reply`].
+//!
+//! HTTP/1.1 heads are read and judged by [`h1`](super::h1) before pingora sees them, because pingora accepts what RFC 9112 calls ambiguous
+//! and has no deadline for a whole head. pingora then parses the same bytes again, and reads the body through a [`ClientStream`] that
+//! ends where the request ends.
+
+mod failure;
+mod heads;
+mod phases;
+mod reply;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use tokio::sync::watch;
+
+use super::h1::{ClientControl, ClientStream, Parsed};
+use crate::exchange::{Exchange, Peer};
+use crate::proxy::Proxy;
+use crate::snapshot::Snapshot;
+use phases::Phases;
+
+/// One worker's engine: pingora's proxy with a connector, and so with idle upstream connections, of its own.
+pub struct Engine {
+    proxy: Arc<Proxy>,
+    pingora: Arc<HttpProxy<Phases>>,
+}
+
+/// What a request knows of its connection.
+struct Connection {
+    peer: Peer,
+    control: Arc<ClientControl>,
+}
+
+impl Engine {
+    /// An engine for a worker. `pool`: idle upstream connections that it keeps at most, all servers together.
+    pub fn new(proxy: Arc<Proxy>, pool: usize) -> Engine {
+        let mut conf = ServerConf::default();
+        conf.threads = 1;
+        conf.upstream_keepalive_pool_size = pool;
+        // How often is the exchange's decision; this only must not come first.
+        conf.max_retries = usize::MAX;
+        let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone()));
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(proxy.snapshot().config.limits.idle_timeout);
+        pingora.server_options = Some(options);
+        Engine { proxy, pingora: Arc::new(pingora) }
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.proxy.snapshot()
+    }
+
+    /// An exchange for what never reaches pingora: a head that was refused as it was read.
+    pub fn exchange(&self, peer: Peer) -> Exchange {
+        Exchange::new(&self.proxy, peer)
+    }
+
+    /// Serves the request whose head is `head`. Gives the connection back when another request may come by it.
+    pub async fn serve(
+        &self,
+        mut stream: ClientStream,
+        request: &Parsed,
+        peer: Peer,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Option<ClientStream> {
+        let head = stream.begin(request);
+        let connection = Connection { peer, control: stream.control().clone() };
+        let mut session = ServerSession::new_http1(Box::new(stream));
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+        session.set_connection_user_context(Some(Box::new(connection)));
+        session.set_pipelined_prefix(head);
+        let reused = self.pingora.process_new_http(session, shutdown).await?;
+        let (stream, _) = reused.consume();
+        stream.into_any().downcast::<ClientStream>().ok().map(|stream| *stream)
+    }
+
+    /// Serves a whole HTTP/2 connection.
+    pub async fn serve_http2(&self, stream: ClientStream, shutdown: &watch::Receiver<bool>) {
+        self.pingora.process_new(Box::new(stream), shutdown).await;
+    }
+
+    /// Wakes what waits for requests, so that it ends.
+    pub async fn stop(&self) {
+        self.pingora.http_cleanup().await;
+    }
+}
+
+/// The address of a peer in pingora's terms.
+fn inet(address: Option<&pingora::protocols::l4::socket::SocketAddr>) -> Option<SocketAddr> {
+    address.and_then(|address| address.as_inet()).copied()
+}

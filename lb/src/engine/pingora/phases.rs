@@ -1,0 +1,290 @@
+//! The phases of a request in pingora: each asks the exchange and does what it says.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{StatusCode, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use super::heads::{Request, RequestOut, Response, ResponseOut, copy};
+use super::{Connection, failure, inet, reply};
+use crate::exchange::{Decision, Exchange, Next, Outcome, Peer, Scheme, Sent, Verdict};
+use crate::proxy::Proxy;
+use crate::reject::Refusal;
+use crate::upstream::ResolvedAddress;
+
+/// The answer that was to be retried, in pingora's terms: an error that it retries.
+const RETRY_STATUS: ErrorType = ErrorType::Custom("the server's answer is retried");
+/// A decision of the exchange's that ends the request.
+const REFUSED: ErrorType = ErrorType::Custom("refused");
+
+/// pingora's callbacks.
+pub(super) struct Phases {
+    proxy: Arc<Proxy>,
+}
+
+/// What one request carries through the phases.
+#[derive(Default)]
+pub(super) struct Context {
+    connection: Option<Box<Connection>>,
+    exchange: Option<Exchange>,
+    client_left: bool,
+    answer_begun: bool,
+}
+
+impl Phases {
+    pub(super) fn new(proxy: Arc<Proxy>) -> Phases {
+        Phases { proxy }
+    }
+
+    fn begin(&self, session: &Session, ctx: &mut Context) {
+        let peer = match &ctx.connection {
+            Some(connection) => connection.peer,
+            None => {
+                let unknown = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+                Peer { address: inet(session.client_addr()).unwrap_or(unknown), scheme: Scheme::Http }
+            }
+        };
+        ctx.exchange = Some(Exchange::new(&self.proxy, peer));
+    }
+
+    /// Reads what is left of a body that nobody wants, so that an answer is not lost to a reset, and so that its limit holds.
+    async fn drain(session: &mut Session, exchange: &mut Exchange) -> Result<Option<Refusal>> {
+        while let Some(piece) = session.as_downstream_mut().read_request_body().await? {
+            if let Err(refusal) = exchange.request_body(piece.len()) {
+                return Ok(Some(refusal));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the request that fetches the same object, unless the client goes away first.
+    async fn wait(session: &mut Session, exchange: &mut Exchange, follower: crate::cache::Follower) -> Result<Decision> {
+        let joined = tokio::select! {
+            joined = follower.wait() => joined,
+            left = session.as_downstream_mut().read_body_or_idle(true) => {
+                return Err(match left {
+                    Err(error) => error.into_down(),
+                    Ok(_) => Error::new_down(ErrorType::ConnectionClosed),
+                });
+            }
+        };
+        Ok(exchange.joined(joined, &Request(session.req_header())))
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    /// None: what changes bodies is decided elsewhere.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    fn on_connection_reuse(&self, _session: &mut Session, ctx: &mut Context, connection: Box<dyn std::any::Any + Send + Sync>) {
+        ctx.connection = connection.downcast().ok();
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        self.begin(session, ctx);
+        let limits = &self.proxy.snapshot().config.limits;
+        session.set_read_timeout(Some(limits.body_timeout));
+        session.set_write_timeout(Some(limits.body_timeout));
+        session.set_total_drain_timeout(Some(limits.body_timeout));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
+        let mut decision = exchange.request(&Request(session.req_header()));
+        if let Decision::Wait(follower) = decision {
+            decision = Phases::wait(session, exchange, follower).await?;
+        }
+        match decision {
+            Decision::Forward => return Ok(false),
+            Decision::Refuse(refusal) => reply::refuse(session, exchange, &refusal).await?,
+            Decision::Respond(answer) => match Phases::drain(session, exchange).await? {
+                None => reply::reply(session, exchange, answer).await?,
+                Some(refusal) => reply::refuse(session, exchange, &refusal).await?,
+            },
+            Decision::Hit(hit) => reply::hit(session, exchange, &hit).await?,
+            Decision::Stream(reader) => reply::stream(session, exchange, reader).await?,
+            Decision::Wait(_) => return Err(Error::new_in(REFUSED)),
+        }
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
+        let mut peer = match exchange.server() {
+            Ok(server) => match server.address() {
+                ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),
+                ResolvedAddress::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
+            },
+            Err(_) => return Err(Error::new_in(REFUSED)),
+        };
+        if let Some(timeouts) = exchange.timeouts() {
+            peer.options.connection_timeout = Some(timeouts.connect);
+            peer.options.total_connection_timeout = Some(timeouts.connect);
+            peer.options.read_timeout = Some(timeouts.read);
+            peer.options.write_timeout = Some(timeouts.write);
+            peer.options.idle_timeout = Some(timeouts.idle);
+        }
+        Ok(Box::new(peer))
+    }
+
+    fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+        let sent = Sent { reused: false, replayable: !session.as_downstream().retry_buffer_truncated() };
+        let next = ctx.exchange.as_mut().map(|exchange| exchange.failed(failure::connecting(&error), sent));
+        error.set_retry(next == Some(Next::Again));
+        error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let Some(exchange) = ctx.exchange.as_mut() {
+            exchange.connected();
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(&self, session: &mut Session, out: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+        let Some(exchange) = ctx.exchange.as_ref() else { return Err(Error::new_in(REFUSED)) };
+        let received = Request(session.req_header());
+        if let Some(target) = exchange.forwarded_target(&received) {
+            out.set_raw_path(&target)?;
+        }
+        exchange.edit_request(&received, &mut RequestOut(out));
+        Ok(())
+    }
+
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
+        let (Some(exchange), Some(piece)) = (ctx.exchange.as_mut(), body.as_ref()) else { return Ok(()) };
+        if session.was_upgraded() {
+            return Ok(());
+        }
+        exchange.request_body(piece.len()).map_err(|_| Error::new_down(REFUSED))
+    }
+
+    async fn upstream_response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
+        let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        if answer.status.is_informational() && !upgrade {
+            return Ok(());
+        }
+        let replayable = !session.as_downstream().retry_buffer_truncated();
+        if exchange.answer(&Request(session.req_header()), &Response(answer), replayable) == Verdict::Retry {
+            return Err(Error::new_up(RETRY_STATUS));
+        }
+        ctx.answer_begun = true;
+        if let Some(connection) = &ctx.connection {
+            if upgrade {
+                connection.control.upgrade();
+            } else if exchange.feeds_others() {
+                connection.control.detach();
+            }
+        }
+        if upgrade {
+            session.set_read_timeout(None);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, _session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(exchange) = &ctx.exchange {
+            let (status, fields) = copy(answer);
+            let _ = (status, fields, upgrade, header::AGE);
+            let _ = exchange;
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<std::time::Duration>> {
+        let Some(exchange) = ctx.exchange.as_mut() else { return Ok(None) };
+        if let Some(piece) = body {
+            exchange.answer_body(piece);
+        }
+        if end {
+            exchange.answer_end();
+        }
+        Ok(None)
+    }
+
+    fn error_while_proxy(&self, _peer: &HttpPeer, session: &mut Session, mut error: Box<Error>, ctx: &mut Context, reused: bool) -> Box<Error> {
+        if *error.etype() == RETRY_STATUS {
+            error.set_retry(true);
+            return error;
+        }
+        let sent = Sent { reused, replayable: !session.as_downstream().retry_buffer_truncated() };
+        let next = match (failure::answering(&error), ctx.exchange.as_mut()) {
+            (Some(failure), Some(exchange)) if !ctx.answer_begun => Some(exchange.failed(failure, sent)),
+            _ => None,
+        };
+        error.set_retry(next == Some(Next::Again));
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let refusal = match ctx.exchange.as_mut() {
+            Some(exchange) => match exchange.refusal() {
+                Some(refusal) => Some(refusal.clone()),
+                None if *error.esource() == ErrorSource::Downstream => failure::client(error),
+                None => Some(Refusal::BadGateway("the answer could not be passed on")),
+            },
+            None => None,
+        };
+        ctx.client_left = *error.esource() == ErrorSource::Downstream && refusal.is_none();
+        if let (Some(refusal), Some(exchange), false) = (refusal, ctx.exchange.as_mut(), begun) {
+            exchange.refuse(refusal.clone());
+            if let Err(error) = reply::refuse(session, exchange, &refusal).await {
+                tracing::debug!(%error, "the client left before it was told");
+            }
+        }
+        FailToProxy { error_code: 0, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let Some(mut exchange) = ctx.exchange.take() else { return };
+        let detached_gone = ctx.connection.as_ref().is_some_and(|connection| connection.control.client_gone());
+        let left = ctx.client_left || detached_gone || error.is_some_and(|error| *error.esource() == ErrorSource::Downstream && failure::client(error).is_none());
+        let outcome = Outcome {
+            status: session.response_written().map(|head| head.status),
+            sent: session.body_bytes_sent() as u64,
+            client_left: left,
+        };
+        exchange.record(&Request(session.req_header()), outcome);
+    }
+
+    /// The exchange says it better.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _session: &Session, _ctx: &Context, _error: &Error, _context: ProxyWarnLogContext) -> bool {
+        true
+    }
+}

@@ -1,0 +1,96 @@
+//! Answers that come from no server: refusals, replies, stored objects. All are written through pingora's session, so that framing and
+//! keep-alive stay its business.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::{ErrorType, OrErr, Result};
+use pingora_proxy::Session;
+
+use super::heads::ResponseOut;
+use crate::cache::{Hit, Reader};
+use crate::exchange::head::Editor;
+use crate::exchange::{Exchange, Reply};
+use crate::reject::Refusal;
+
+/// Sends the problem that stands for a refusal. The connection is closed after those that leave the rest of the request unread.
+pub(super) async fn refuse(session: &mut Session, exchange: &Exchange, refusal: &Refusal) -> Result<()> {
+    let problem = exchange.problem(refusal);
+    if refusal.closes() {
+        session.set_keepalive(None);
+    }
+    let mut head = build(problem.status, problem.headers.iter(), Some(problem.body.len()))?;
+    exchange.edit_reply(&mut ResponseOut(&mut head));
+    send(session, head, problem.body).await
+}
+
+/// Sends an answer of `lb`'s own.
+pub(super) async fn reply(session: &mut Session, exchange: &Exchange, reply: Reply) -> Result<()> {
+    let mut head = build(reply.status, reply.fields.iter(), Some(reply.body.len()))?;
+    exchange.edit_reply(&mut ResponseOut(&mut head));
+    send(session, head, reply.body).await
+}
+
+/// Sends a stored object.
+pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -> Result<()> {
+    let mut head = build(hit.status(), hit.fields().iter(), None)?;
+    exchange.edit_hit(hit, &mut ResponseOut(&mut head));
+    let bodyless = session.req_header().method == Method::HEAD || hit.body().is_empty();
+    session.write_response_header(Box::new(head), bodyless).await?;
+    if bodyless {
+        return Ok(());
+    }
+    let pieces = hit.body();
+    let last = pieces.len() - 1;
+    for (index, piece) in pieces.iter().enumerate() {
+        session.write_response_body(Some(piece.clone()), index == last).await?;
+    }
+    Ok(())
+}
+
+/// Sends an object while it arrives. An object that breaks off ends the connection, so that nobody takes a part for the whole.
+pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reader: Reader) -> Result<()> {
+    let mut head = build(reader.status(), reader.fields().iter(), None)?;
+    if reader.content_length().is_none() {
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    exchange.edit_stream(&reader, &mut ResponseOut(&mut head));
+    if session.req_header().method == Method::HEAD {
+        return session.write_response_header(Box::new(head), true).await;
+    }
+    session.write_response_header(Box::new(head), false).await?;
+    loop {
+        match reader.next().await {
+            Ok(Some(piece)) => session.write_response_body(Some(piece), false).await?,
+            Ok(None) => return session.write_response_body(None, true).await,
+            Err(broken) => {
+                session.set_keepalive(None);
+                return Err(broken).or_err(ErrorType::ConnectionClosed, "the stored answer broke off as it arrived");
+            }
+        }
+    }
+}
+
+fn build<'a>(
+    status: StatusCode,
+    fields: impl ExactSizeIterator<Item = &'a (HeaderName, HeaderValue)>,
+    length: Option<usize>,
+) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build_no_case(status, Some(fields.len() + 6))?;
+    for (name, value) in fields {
+        ResponseOut(&mut head).add(name, value.clone());
+    }
+    if let Some(length) = length {
+        head.insert_header(header::CONTENT_LENGTH, length)?;
+    }
+    Ok(head)
+}
+
+async fn send(session: &mut Session, head: ResponseHeader, body: Bytes) -> Result<()> {
+    let bodyless = session.req_header().method == Method::HEAD || body.is_empty();
+    session.write_response_header(Box::new(head), bodyless).await?;
+    if !bodyless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The way in: listeners, workers, signals, drain.
+//!
+//! The main thread keeps a small runtime for everything that is no request: health checks, the admin address, reloads, signals. Workers
+//! ([`worker`]) serve the requests.
+
+mod connection;
+mod connections;
+mod listener;
+pub mod reload;
+mod signals;
+mod worker;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use lb_config::Config;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use connections::Connections;
+
+use crate::cache::Cache;
+use crate::observe::{AccessLog, Metrics};
+use crate::proxy::{Parts, Proxy};
+use crate::snapshot::{Snapshot, resolve_all};
+use crate::upstream::Registry;
+
+/// Runs the proxy until it is told to stop. `file` is read again at a reload.
+pub fn run(config: Config, file: PathBuf) -> ExitCode {
+    if let Err(error) = crate::observe::log::init(config.server.log_level) {
+        eprintln!("lb: cannot set up the log: {error}");
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lb: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(serve(config, file));
+    // What is still under way after the grace period ends here.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lb: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config, file: PathBuf) -> anyhow::Result<()> {
+    let threads = threads(&config);
+    let listeners = bind(&config, threads)?;
+    let admin = match &config.server.admin {
+        Some(admin) => Some(crate::admin::bind(admin).with_context(|| format!("server.admin: cannot listen on {}", admin.listen))?),
+        None => None,
+    };
+    let proxy = prepare(config, file).await?;
+    let (stop, stopping) = watch::channel(false);
+    let mut signals = signals::Signals::new().context("cannot handle signals")?;
+    if let Some(admin) = admin {
+        tokio::spawn(crate::admin::serve(admin, proxy.clone()));
+    }
+    for (index, listeners) in transpose(listeners, threads).into_iter().enumerate() {
+        worker::start(index, proxy.clone(), listeners, stopping.clone()).context("cannot start a worker")?;
+    }
+    announce(&proxy, threads);
+    signals.until_stopped(&proxy).await;
+    tokio::select! {
+        () = drain(&proxy, &stop) => {}
+        () = signals.stopped() => tracing::warn!("told to stop again: not waiting any longer"),
+    }
+    Ok(())
+}
+
+async fn prepare(config: Config, file: PathBuf) -> anyhow::Result<Arc<Proxy>> {
+    let metrics = Metrics::new();
+    let registry = Registry::new();
+    let cache = Cache::new(config.cache.memory, config.cache.max_object);
+    let connections = Connections::new(config.limits.max_connections.get());
+    let resolved = resolve_all(&config).await.map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(lines.join("\n"))
+    })?;
+    let log = config.server.access_log.as_ref().map(|log| AccessLog::open(log, &metrics)).transpose();
+    let log = log.context("server.access_log: cannot open it")?;
+    let snapshot = Snapshot::build(config, resolved, &registry, &metrics, log);
+    let proxy = Proxy::new(file, snapshot, Parts { cache, registry, metrics, connections });
+    reload::apply(&proxy, proxy.snapshot());
+    Ok(proxy)
+}
+
+fn threads(config: &Config) -> usize {
+    match config.server.threads {
+        Some(threads) => threads.get(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+fn bind(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<TcpListener>>> {
+    let bind = |address| listener::bind(address, threads).with_context(|| format!("server.listen: cannot listen on {address}"));
+    config.server.listen.iter().copied().map(bind).collect()
+}
+
+/// From a list of workers' sockets for each address to a list of addresses' sockets for each worker.
+fn transpose(by_address: Vec<Vec<TcpListener>>, threads: usize) -> Vec<Vec<TcpListener>> {
+    let mut by_worker: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+    for sockets in by_address {
+        for (worker, socket) in by_worker.iter_mut().zip(sockets) {
+            worker.push(socket);
+        }
+    }
+    by_worker
+}
+
+fn announce(proxy: &Proxy, threads: usize) {
+    let server = &proxy.snapshot().config.server;
+    tracing::info!(listen = ?server.listen, admin = server.admin.as_ref().map(|admin| admin.listen.to_string()), threads, "lb is ready");
+}
+
+/// Lets what is under way end: no new connection, no further request on an old one, and the end as soon as the last one is through.
+async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>) {
+    let snapshot = proxy.snapshot();
+    let grace = snapshot.config.server.grace_period;
+    tracing::info!(connections = proxy.connections.open(), ?grace, "stopping");
+    proxy.drain();
+    stop.send_replace(true);
+    let deadline = Instant::now() + grace;
+    while proxy.connections.open() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let left = proxy.connections.open();
+    if left > 0 {
+        tracing::warn!(connections = left, "the grace period is over");
+    }
+    if let Some(log) = &snapshot.access_log {
+        log.flush(Duration::from_secs(1));
+    }
+    tracing::info!("stopped");
+}

@@ -1,0 +1,140 @@
+//! The configuration as requests use it: every name resolved to a handle, every table built. Immutable; replaced whole by one atomic swap;
+//! pinned by each request for as long as it lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_config::{Action, Balance, Config, HashOn, Template};
+
+use crate::cache::StorePolicy;
+use crate::observe::{AccessLog, Metrics, RouteMetrics, UpstreamMetrics};
+use crate::route::Router;
+use crate::upstream::{Registry, ResolveError, ResolvedUpstream, Upstream, resolve};
+
+/// See the [module](self).
+pub struct Snapshot {
+    /// What it was built from.
+    pub config: Config,
+    /// Finds a request's route.
+    pub router: Router,
+    /// In file order.
+    pub routes: Vec<RouteState>,
+    /// In the order of their names.
+    pub upstreams: Vec<UpstreamState>,
+    /// Counts requests that no route took.
+    pub unrouted: Arc<RouteMetrics>,
+    /// `None`: off.
+    pub access_log: Option<Arc<AccessLog>>,
+}
+
+/// A route with its handles.
+pub struct RouteState {
+    /// As configured.
+    pub config: lb_config::Route,
+    /// Its counters.
+    pub metrics: Arc<RouteMetrics>,
+    /// Index into [`Snapshot::upstreams`].
+    pub upstream: Option<usize>,
+    /// How its answers are cached; `None`: not at all.
+    pub cache: Option<CacheState>,
+}
+
+/// How a route's answers are cached.
+pub struct CacheState {
+    /// What tells one object from another.
+    pub key: Template,
+    /// What is stored for how long.
+    pub storing: StorePolicy,
+}
+
+/// An upstream with its handles.
+pub struct UpstreamState {
+    /// Its servers and their live state.
+    pub upstream: Arc<Upstream>,
+    /// Its counters.
+    pub metrics: UpstreamMetrics,
+    /// What is hashed for its balancing, if anything is.
+    pub hash_on: Option<HashOn>,
+    /// Seconds after which a client that found no server may try again.
+    pub retry_after: u32,
+}
+
+/// What of a snapshot had to be looked up before it could be built.
+pub struct Resolved(Vec<ResolvedUpstream>);
+
+/// Looks up the host names of all servers.
+///
+/// # Errors
+/// Every name that could not be resolved.
+pub async fn resolve_all(config: &Config) -> Result<Resolved, Vec<ResolveError>> {
+    let results = futures::future::join_all(config.upstreams.iter().map(resolve)).await;
+    let (mut resolved, mut errors) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(upstream) => resolved.push(upstream),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(Resolved(resolved)) } else { Err(errors) }
+}
+
+impl Snapshot {
+    /// Builds a snapshot. Live state is found in `registry` and `metrics`, or made there; nothing is started or stopped.
+    pub fn build(
+        config: Config,
+        Resolved(resolved): Resolved,
+        registry: &Arc<Registry>,
+        metrics: &Metrics,
+        access_log: Option<Arc<AccessLog>>,
+    ) -> Snapshot {
+        let upstreams: Vec<_> = config
+            .upstreams
+            .iter()
+            .zip(resolved)
+            .map(|(config, resolved)| {
+                let upstream = registry.build(config, resolved);
+                UpstreamState {
+                    metrics: metrics.upstream(&upstream),
+                    hash_on: match &config.balance {
+                        Balance::Hash(on) => Some(on.clone()),
+                        _ => None,
+                    },
+                    retry_after: retry_after(config),
+                    upstream,
+                }
+            })
+            .collect();
+        let routes = config
+            .routes
+            .iter()
+            .map(|route| RouteState {
+                metrics: metrics.route(&route.name),
+                upstream: match route.action {
+                    Action::Forward { upstream, .. } => Some(upstream),
+                    _ => None,
+                },
+                cache: route.cache.as_ref().map(|cache| CacheState {
+                    key: cache.key.clone(),
+                    storing: StorePolicy { ttl: cache.ttl, statuses: cache.statuses.clone(), max_object: config.cache.max_object },
+                }),
+                config: route.clone(),
+            })
+            .collect();
+        Snapshot { router: Router::new(&config.routes), routes, upstreams, unrouted: metrics.route("-"), access_log, config }
+    }
+
+    /// The upstreams' live parts.
+    pub fn live(&self) -> Vec<Arc<Upstream>> {
+        self.upstreams.iter().map(|state| state.upstream.clone()).collect()
+    }
+}
+
+/// No server can come back sooner than a check, or the end of an ejection, brings it.
+fn retry_after(upstream: &lb_config::Upstream) -> u32 {
+    let next_look = match (&upstream.health_check, &upstream.passive_health) {
+        (Some(check), _) => check.interval,
+        (None, Some(passive)) => passive.eject,
+        (None, None) => Duration::from_secs(1),
+    };
+    u32::try_from(next_look.as_secs()).unwrap_or(u32::MAX).clamp(1, 60)
+}
