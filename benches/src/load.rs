@@ -1,0 +1,143 @@
+//! The load: `wrk`, pinned, on kept connections or on a new one each.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::case::{Case, KEYS};
+
+/// What the load saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Load {
+    /// Answers.
+    pub requests: u64,
+    /// Answers a second.
+    pub rate: f64,
+    /// Median latency in microseconds.
+    pub p50_us: f64,
+    /// 99th percentile in microseconds.
+    pub p99_us: f64,
+    /// Connections that failed or broke, timeouts, and answers that were not 2xx or 3xx.
+    pub errors: u64,
+}
+
+/// Asks for one key after the other.
+const MANY_KEYS: &str = "
+local n = 0
+request = function()
+  n = (n + 1) % KEYS
+  return wrk.format('GET', '/1k?key=' .. n)
+end
+";
+
+/// Loads the proxy on `port` for `time`. `dir` takes a script that the load needs.
+pub fn run(case: Case, port: u16, core: usize, connections: usize, time: Duration, dir: &Path) -> anyhow::Result<Load> {
+    let mut command = Command::new("taskset");
+    command.args(["-c", &core.to_string(), "wrk", "--latency", "--timeout", "5s", "-t", "1"]);
+    command.args(["-c", &connections.to_string(), "-d", &format!("{}s", time.as_secs())]);
+    if case == Case::NewConnection {
+        command.args(["-H", "Connection: close"]);
+    }
+    if case == Case::HitMany {
+        let script = dir.join("keys.lua");
+        std::fs::write(&script, MANY_KEYS.replace("KEYS", &KEYS.to_string()))?;
+        command.arg("-s").arg(script);
+    }
+    let output = command
+        .arg(format!("http://127.0.0.1:{port}{}", case.path()))
+        .output()
+        .context("cannot run taskset and wrk")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("wrk failed: {}{}", text, String::from_utf8_lossy(&output.stderr));
+    }
+    parse(&text).with_context(|| format!("wrk said what was not understood:\n{text}"))
+}
+
+fn parse(text: &str) -> Option<Load> {
+    let after = |label: &str| text.lines().map(str::trim).find_map(|line| line.strip_prefix(label)).map(str::trim);
+    let requests = text
+        .lines()
+        .find(|line| line.contains(" requests in "))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()?;
+    let mut errors = after("Non-2xx or 3xx responses:")
+        .and_then(|count| count.parse::<u64>().ok())
+        .unwrap_or(0);
+    for part in after("Socket errors:").unwrap_or_default().split(',') {
+        errors += part
+            .split_whitespace()
+            .nth(1)
+            .and_then(|count| count.parse::<u64>().ok())
+            .unwrap_or(0);
+    }
+    Some(Load {
+        requests,
+        rate: after("Requests/sec:")?.parse().ok()?,
+        p50_us: micros(after("50%")?)?,
+        p99_us: micros(after("99%")?)?,
+        errors,
+    })
+}
+
+/// wrk's times, such as `1.53ms`.
+fn micros(text: &str) -> Option<f64> {
+    let (number, factor) = match text {
+        text if text.ends_with("us") => (text.trim_end_matches("us"), 1.0),
+        text if text.ends_with("ms") => (text.trim_end_matches("ms"), 1e3),
+        text => (text.trim_end_matches('s'), 1e6),
+    };
+    number.parse::<f64>().ok().map(|number| number * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "Running 3s test @ http://127.0.0.1:8080/
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.60ms  305.08us   6.33ms   85.67%
+    Req/Sec    40.17k     1.58k   42.01k    80.00%
+  Latency Distribution
+     50%    1.53ms
+     75%    1.66ms
+     90%    1.92ms
+     99%    2.77ms
+  119881 requests in 3.00s, 143.61MB read
+  Socket errors: connect 1, read 2, write 3, timeout 4
+  Non-2xx or 3xx responses: 5
+Requests/sec:  39948.16
+Transfer/sec:     47.85MB
+";
+
+    #[test]
+    fn what_wrk_prints_is_understood() {
+        let load = parse(OUTPUT).unwrap();
+        assert_eq!(
+            load,
+            Load {
+                requests: 119_881,
+                rate: 39948.16,
+                p50_us: 1530.0,
+                p99_us: 2770.0,
+                errors: 15
+            }
+        );
+    }
+
+    #[test]
+    fn without_errors_there_are_none() {
+        let text: String = OUTPUT
+            .lines()
+            .filter(|line| !line.contains("errors") && !line.contains("Non-2xx"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(parse(&text).unwrap().errors, 0);
+        assert!(parse("nothing").is_none());
+    }
+}
