@@ -450,3 +450,21 @@ impl Balance {
         }
     }
 }
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Ip(address) => write!(f, "{address}"),
+            Address::Host(name, port) => write!(f, "{name}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Template {
+    /// The URL as the client asked for it: the default cache key.
+    pub fn url() -> Template {
+        let literal = |text: &str| Part::Literal(text.into());
+        Template(vec![Part::Scheme, literal("://"), Part::Host, Part::Path, Part::Query])
+    }
+}

@@ -19,3 +19,6 @@ pub mod route;
 pub mod server;
 pub mod snapshot;
 pub mod upstream;
+
+#[cfg(test)]
+pub(crate) mod test_head;

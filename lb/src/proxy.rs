@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 
 use crate::cache::Cache;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, log};
 use crate::server::Connections;
 use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
@@ -25,6 +25,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// `lb`'s own log.
+    pub log: log::Handle,
     /// When the process began to serve.
     pub started: Instant,
     loaded_at: ArcSwap<SystemTime>,
@@ -36,7 +38,7 @@ pub struct Proxy {
 impl Proxy {
     /// Puts the parts together.
     pub fn new(file: PathBuf, snapshot: Snapshot, parts: Parts) -> Arc<Proxy> {
-        let Parts { cache, registry, metrics, connections } = parts;
+        let Parts { cache, registry, metrics, connections, log } = parts;
         Arc::new(Proxy {
             snapshot: ArcSwap::from_pointee(snapshot),
             file,
@@ -44,6 +46,7 @@ impl Proxy {
             registry,
             metrics,
             connections,
+            log,
             started: Instant::now(),
             loaded_at: ArcSwap::from_pointee(SystemTime::now()),
             draining: AtomicBool::new(false),
@@ -99,4 +102,6 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// See [`Proxy::connections`].
     pub connections: Arc<Connections>,
+    /// See [`Proxy::log`].
+    pub log: log::Handle,
 }

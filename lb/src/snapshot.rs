@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use lb_config::{Action, Balance, Config, HashOn, Template};
 
-use crate::cache::StorePolicy;
-use crate::observe::{AccessLog, Metrics, RouteMetrics, UpstreamMetrics};
+use crate::cache::Rules;
+use crate::observe::metrics::NO_ROUTE;
+use crate::observe::{AccessLog, Metrics, RouteMetrics, ServerMetrics, UpstreamMetrics};
 use crate::route::Router;
-use crate::upstream::{Registry, ResolveError, ResolvedUpstream, Upstream, resolve};
+use crate::upstream::{Registry, ResolveError, ResolvedUpstream, Server, Upstream, resolve};
 
 /// See the [module](self).
 pub struct Snapshot {
@@ -23,8 +24,8 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamState>,
     /// Counts requests that no route took.
     pub unrouted: Arc<RouteMetrics>,
-    /// `None`: off.
-    pub access_log: Option<Arc<AccessLog>>,
+    /// Where requests are logged, if anywhere.
+    pub access_log: AccessLog,
 }
 
 /// A route with its handles.
@@ -43,8 +44,10 @@ pub struct RouteState {
 pub struct CacheState {
     /// What tells one object from another.
     pub key: Template,
+    /// The URL as the client sees it, by which an operator purges; `None`: the key is just that.
+    pub uri: Option<Template>,
     /// What is stored for how long.
-    pub storing: StorePolicy,
+    pub rules: Rules,
 }
 
 /// An upstream with its handles.
@@ -52,11 +55,20 @@ pub struct UpstreamState {
     /// Its servers and their live state.
     pub upstream: Arc<Upstream>,
     /// Its counters.
-    pub metrics: UpstreamMetrics,
+    pub metrics: Arc<UpstreamMetrics>,
+    /// Its servers' counters, in the order of the servers.
+    pub servers: Vec<Arc<ServerMetrics>>,
     /// What is hashed for its balancing, if anything is.
     pub hash_on: Option<HashOn>,
     /// Seconds after which a client that found no server may try again.
     pub retry_after: u32,
+}
+
+impl UpstreamState {
+    /// The counters of one of its servers.
+    pub fn of(&self, server: &Server) -> &ServerMetrics {
+        &self.servers[self.upstream.position(server)]
+    }
 }
 
 /// What of a snapshot had to be looked up before it could be built.
@@ -85,7 +97,7 @@ impl Snapshot {
         Resolved(resolved): Resolved,
         registry: &Arc<Registry>,
         metrics: &Metrics,
-        access_log: Option<Arc<AccessLog>>,
+        access_log: AccessLog,
     ) -> Snapshot {
         let upstreams: Vec<_> = config
             .upstreams
@@ -94,7 +106,8 @@ impl Snapshot {
             .map(|(config, resolved)| {
                 let upstream = registry.build(config, resolved);
                 UpstreamState {
-                    metrics: metrics.upstream(&upstream),
+                    metrics: metrics.upstream(upstream.name()),
+                    servers: upstream.servers().iter().map(|server| metrics.server(upstream.name(), server.name())).collect(),
                     hash_on: match &config.balance {
                         Balance::Hash(on) => Some(on.clone()),
                         _ => None,
@@ -114,13 +127,14 @@ impl Snapshot {
                     _ => None,
                 },
                 cache: route.cache.as_ref().map(|cache| CacheState {
+                    uri: (cache.key != Template::url()).then(Template::url),
                     key: cache.key.clone(),
-                    storing: StorePolicy { ttl: cache.ttl, statuses: cache.statuses.clone(), max_object: config.cache.max_object },
+                    rules: Rules::from(cache),
                 }),
                 config: route.clone(),
             })
             .collect();
-        Snapshot { router: Router::new(&config.routes), routes, upstreams, unrouted: metrics.route("-"), access_log, config }
+        Snapshot { router: Router::new(&config.routes), routes, upstreams, unrouted: metrics.route(NO_ROUTE), access_log, config }
     }
 
     /// The upstreams' live parts.

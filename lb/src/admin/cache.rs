@@ -31,11 +31,11 @@ pub(super) async fn purge(
     let expected = "expected one of ?url=, ?prefix=, ?tag= or ?all=true";
     let Ok(Query(parameters)) = parameters else { return problem(StatusCode::BAD_REQUEST, expected) };
     let what = match &parameters {
-        Parameters { url: Some(url), prefix: None, tag: None, all: None } => Purge::url(url),
-        Parameters { url: None, prefix: Some(prefix), tag: None, all: None } => Purge::prefix(prefix),
-        Parameters { url: None, prefix: None, tag: Some(tag), all: None } => Purge::tags(None, std::iter::once(tag.as_bytes())),
+        Parameters { url: Some(url), prefix: None, tag: None, all: None } => Purge::Url(url),
+        Parameters { url: None, prefix: Some(prefix), tag: None, all: None } => Purge::Prefix(prefix),
+        Parameters { url: None, prefix: None, tag: Some(tag), all: None } => Purge::Tags { upstream: None, tags: &[tag.as_bytes()] },
         Parameters { url: None, prefix: None, tag: None, all: Some(true) } => Purge::All,
         _ => return problem(StatusCode::BAD_REQUEST, expected),
     };
-    Json(json!({ "purged": proxy.cache.purge(what) })).into_response()
+    Json(json!({ "purged": proxy.cache.purge(&what) })).into_response()
 }

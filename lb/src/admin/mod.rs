@@ -71,7 +71,8 @@ async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
 }
 
 async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], crate::observe::render(&proxy)).into_response()
+    let text = proxy.metrics.render(&status::gauges(&proxy));
+    ([(header::CONTENT_TYPE, crate::observe::metrics::CONTENT_TYPE)], text).into_response()
 }
 
 async fn show_status(State(proxy): State<Arc<Proxy>>) -> Json<status::Status> {

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::observe::{Gauges, ServerGauges, ServerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
+use crate::upstream::State;
 
 /// The state of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,22 +127,25 @@ impl Status {
             upstreams: snapshot.upstreams.iter().map(upstream).collect(),
             routes: snapshot.routes.iter().map(route).collect(),
             cache: CacheStatus { bytes: proxy.cache.bytes(), objects: proxy.cache.objects(), memory: snapshot.config.cache.memory },
-            access_log: LogStatus { dropped: proxy.metrics.access_log_dropped() },
+            access_log: LogStatus { dropped: proxy.metrics.access_log_dropped().get() },
         }
     }
 }
 
 fn upstream(state: &UpstreamState) -> UpstreamStatus {
-    let servers = state.upstream.servers().iter().map(|server| ServerStatus {
-        address: server.name().to_string(),
-        weight: server.weight(),
-        backup: server.backup(),
-        state: server.state().as_str().to_string(),
-        in_flight: server.in_flight(),
-        max_connections: server.max_connections().map(Into::into),
-        requests: state.metrics.requests(server),
-        ejections: server.ejections(),
-        last_check: server.last_check(),
+    let servers = state.upstream.servers().iter().zip(&state.servers).map(|(server, metrics)| {
+        let now = server.status();
+        ServerStatus {
+            address: server.name().to_string(),
+            weight: server.weight(),
+            backup: server.backup(),
+            state: now.state.as_str().to_string(),
+            in_flight: now.in_flight,
+            max_connections: server.max_connections().map(Into::into),
+            requests: answers(metrics),
+            ejections: now.ejections,
+            last_check: now.check.and_then(|report| report.last).map(|last| last.error.unwrap_or_else(|| String::from("passed"))),
+        }
     });
     UpstreamStatus {
         name: state.upstream.name().to_string(),
@@ -149,6 +154,40 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
     }
 }
 
+fn answers(metrics: &ServerMetrics) -> u64 {
+    let mut total = 0;
+    metrics.each_code(|_, count| total += count);
+    total
+}
+
 fn route(state: &RouteState) -> RouteStatus {
-    RouteStatus { name: state.config.name.to_string(), requests: state.metrics.requests(), errors: state.metrics.errors() }
+    let mut status = RouteStatus { name: state.config.name.to_string(), requests: 0, errors: 0 };
+    state.metrics.each_code(|code, count| {
+        status.requests += count;
+        status.errors += if code >= 500 { count } else { 0 };
+    });
+    status
+}
+
+/// What is counted elsewhere, for the metrics.
+pub(super) fn gauges(proxy: &Proxy) -> Gauges {
+    let mut servers = Vec::new();
+    for state in &proxy.snapshot().upstreams {
+        servers.extend(state.upstream.servers().iter().map(|server| {
+            let now = server.status();
+            ServerGauges {
+                upstream: state.upstream.name().clone(),
+                server: server.name().clone(),
+                active: u64::from(now.in_flight),
+                healthy: now.state == State::Healthy,
+                ejections: now.ejections,
+            }
+        }));
+    }
+    Gauges {
+        servers,
+        cache_bytes: proxy.cache.bytes(),
+        cache_objects: proxy.cache.objects(),
+        connections: proxy.connections.open() as u64,
+    }
 }

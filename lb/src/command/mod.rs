@@ -13,6 +13,7 @@ mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -20,11 +21,11 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) const WRONG: u8 = 2;
 
 /// The version with the revision that it was built from.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LB_REVISION"), ")");
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} ({})", crate::observe::VERSION, crate::observe::REVISION));
 
 /// A load balancer and caching reverse proxy.
 #[derive(Parser)]
-#[command(name = "lb", version = VERSION, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "lb", version = VERSION.as_str(), propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Example:\n  lb run -c config/lb.toml")]
 struct Cli {
     #[command(subcommand)]

@@ -1,14 +1,14 @@
-//! From a server: whether its answer goes to the client, what is stored of it, and what it looks like on its way out.
+//! From a server: whether its answer goes to the client, and what it looks like on its way out.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use std::time::Instant;
+
+use http::{HeaderName, StatusCode};
 
 use super::head::{Editor, RequestHead, ResponseHead};
-use super::{Exchange, failure_status};
-use crate::admit::X_REQUEST_ID;
-use crate::cache::{Answered, CacheStatus, Hit, Now, Purge, Reader};
+use super::{Exchange, failure_status, idempotent};
+use crate::cache::{CACHE_PURGE, CACHE_TAG};
 use crate::filter;
-use crate::reject::Problem;
+use crate::reject::{Problem, Refusal};
 
 /// What is done with a server's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,37 +19,39 @@ pub enum Verdict {
     Retry,
 }
 
-/// Tags that an answer is stored under.
-pub const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-/// Tags under which everything is removed.
-pub const CACHE_PURGE: HeaderName = HeaderName::from_static("cache-purge");
-/// RFC 9211.
-pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The request's identifier on the answer.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Exchange {
     /// Takes the head of a server's final answer (not a 1xx). When this returns [`Verdict::Relay`], all that the answer purges is gone
-    /// from the cache.
+    /// from the cache. `replayable`: the engine could send the whole request again.
     pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, replayable: bool) -> Verdict {
         let status = response.status();
-        self.tries.answered_after = self.tries.asked_at.map(|asked| asked.elapsed());
-        self.count_answer(status);
+        self.answered(status);
         if failure_status(status) {
-            if self.retry_on_status(status, replayable) && self.retry_elsewhere() {
+            if replayable && self.may_retry_status(status) && self.retry_elsewhere() {
                 return Verdict::Retry;
             }
-            self.charge_status();
+            self.charge_once();
         } else if let Some(lease) = &self.tries.lease {
             lease.succeeded();
         }
-        self.purge(status, response);
-        self.store(request, response);
+        self.purge(response);
+        let asked = self.tries.asked_at.unwrap_or_else(Instant::now);
+        self.store(request, response, asked);
         Verdict::Relay
     }
 
-    fn count_answer(&self, status: StatusCode) {
-        if let (Some(upstream), Some(lease)) = (self.upstream(), &self.tries.lease) {
-            upstream.metrics.answered(lease.server(), status, self.tries.answered_after.unwrap_or_default());
-        }
+    fn may_retry_status(&self, status: StatusCode) -> bool {
+        let Some(retry) = self.upstream().and_then(|upstream| upstream.upstream.config().retry.as_ref()) else {
+            return false;
+        };
+        let listed = match status {
+            StatusCode::BAD_GATEWAY => retry.on.status_502,
+            StatusCode::SERVICE_UNAVAILABLE => retry.on.status_503,
+            _ => retry.on.status_504,
+        };
+        listed && idempotent(&self.method) && self.tries.count < retry.attempts.get()
     }
 
     /// Gets another server first and lets go of this one then, so that an answer is thrown away only where a better one may come.
@@ -63,11 +65,11 @@ impl Exchange {
         if !std::mem::replace(&mut self.tries.charged, true) {
             failed.failed();
         }
-        self.tries.last = Some(failed.server().clone());
         true
     }
 
-    fn charge_status(&mut self) {
+    /// The failure goes on the server's account, if it is this request's first one.
+    fn charge_once(&mut self) {
         if let Some(lease) = &self.tries.lease
             && !std::mem::replace(&mut self.tries.charged, true)
         {
@@ -75,91 +77,21 @@ impl Exchange {
         }
     }
 
-    fn purge(&self, status: StatusCode, response: &impl ResponseHead) {
-        let Some(upstream) = self.upstream() else { return };
-        if response.get(&CACHE_PURGE).is_some() {
-            let tags = response.all(&CACHE_PURGE);
-            self.proxy.cache.purge(Purge::tags(Some(upstream.upstream.name()), tags));
-        }
-        if !self.method.is_safe()
-            && (status.is_success() || status.is_redirection())
-            && let Some(key) = &self.caching.key
-        {
-            self.proxy.cache.invalidate(key);
-        }
-    }
-
-    fn store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) {
-        let Some(lead) = self.caching.lead.take() else { return };
-        let Some(policy) = self.route().and_then(|route| route.cache.as_ref()) else { return };
-        match lead.answer(request, response, &policy.storing, Now::now()) {
-            Answered::Store(filler) => {
-                self.caching.filler = Some(filler);
-                self.caching.status = Some(CacheStatus::Stored);
-            }
-            Answered::Pass(_) => {}
-        }
-    }
-
-    /// A piece of the answer's body, on its way to the client.
-    pub fn answer_body(&mut self, piece: &Bytes) {
-        if let Some(filler) = &mut self.caching.filler {
-            filler.push(piece.clone());
-        }
-    }
-
-    /// The answer has come whole: the server is done with it, and what was to be stored is stored.
-    pub fn answer_end(&mut self) {
-        if let Some(filler) = self.caching.filler.take() {
-            filler.finish();
-        }
-        self.release();
-    }
-
-    /// The server has nothing more to do for this request.
-    pub(super) fn release(&mut self) {
-        if let Some(lease) = self.tries.lease.take() {
-            self.tries.last = Some(lease.server().clone());
-        }
-        self.tries.permit = None;
-    }
-
-    /// Whether others read what this request fetches, so that it should go on when its client leaves.
-    pub fn feeds_others(&self) -> bool {
-        self.caching.filler.is_some()
-    }
-
-    /// Edits the head of a server's answer for the client. `upgrade`: it is a 101 that the engine will follow.
-    pub fn edit_answer(&self, response: &impl ResponseHead, upgrade: bool, out: &mut impl Editor) {
-        filter::hop_by_hop_response(response, upgrade, out);
+    /// Edits the head of a server's answer, which is a copy of `response`, for the client.
+    pub fn edit_answer(&self, response: &impl ResponseHead, out: &mut impl Editor) {
+        filter::response_hop(response, out);
         out.remove(&CACHE_TAG);
         out.remove(&CACHE_PURGE);
-        if let Some(status) = &self.caching.status {
-            out.set(&CACHE_STATUS, status.header_value(None));
-        }
-        self.edit_outgoing(out);
-    }
-
-    /// Edits the head of a stored object for the client.
-    pub fn edit_hit(&self, hit: &Hit, out: &mut impl Editor) {
-        out.set(&header::AGE, HeaderValue::from(hit.age()));
-        out.set(&CACHE_STATUS, CacheStatus::Hit.header_value(Some(hit.ttl())));
-        self.edit_outgoing(out);
-    }
-
-    /// Edits the head of an object that is still arriving.
-    pub fn edit_stream(&self, reader: &Reader, out: &mut impl Editor) {
-        out.set(&header::AGE, HeaderValue::from(reader.age()));
-        out.set(&CACHE_STATUS, CacheStatus::Collapsed.header_value(None));
+        self.edit_cache_status(out);
         self.edit_outgoing(out);
     }
 
     /// Edits the head of an answer of `lb`'s own.
-    pub fn edit_reply(&self, out: &mut impl Editor) {
+    pub fn edit_own(&self, out: &mut impl Editor) {
         self.edit_outgoing(out);
     }
 
-    fn edit_outgoing(&self, out: &mut impl Editor) {
+    pub(super) fn edit_outgoing(&self, out: &mut impl Editor) {
         out.set(&X_REQUEST_ID, self.id.header_value());
         if let Some(route) = self.route() {
             filter::edit(&route.config.response_headers, out);
@@ -167,7 +99,7 @@ impl Exchange {
     }
 
     /// The error that the client gets (RFC 9457).
-    pub fn problem(&self, refusal: &crate::reject::Refusal) -> Problem {
+    pub fn problem(&self, refusal: &Refusal) -> Problem {
         refusal.problem(&self.id)
     }
 }

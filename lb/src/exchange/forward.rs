@@ -1,15 +1,37 @@
 //! Towards a server: which one is asked, what it is sent, and what follows when it does not answer.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::header;
+use http::{StatusCode, header};
 
 use super::head::{Editor, RequestHead};
-use super::{CONDITIONAL, Exchange, idempotent};
+use super::{Exchange, idempotent};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
-use crate::upstream::{NoServer, Server};
+use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId};
+
+/// What is known of the servers that were asked.
+#[derive(Default)]
+pub(super) struct Tries {
+    /// The right to ask a server, while it works on the request.
+    pub(super) lease: Option<Lease>,
+    /// The last server that was asked, for the log when its lease is back.
+    pub(super) last: Option<Arc<Server>>,
+    pub(super) tried: Vec<ServerId>,
+    /// Tries that got a connection.
+    pub(super) count: u32,
+    /// One server was charged with this request's failure; that is enough.
+    pub(super) charged: bool,
+    /// The try under way repeats one on an idle connection that its server had just closed.
+    stale: bool,
+    permit: Option<RetryPermit>,
+    /// What `balance = "hash"` goes by.
+    pub(super) hash: u64,
+    pub(super) asked_at: Option<Instant>,
+    pub(super) answered_after: Option<Duration>,
+}
 
 /// How a server failed to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,26 +49,36 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the server has got anything of the request.
     fn reached(self) -> bool {
         !matches!(self, Failure::Connect | Failure::ConnectTimeout)
     }
 
     fn label(self) -> &'static str {
         match self {
-            Failure::Connect => "connect",
-            Failure::ConnectTimeout => "connect timeout",
-            Failure::Reset => "reset",
-            Failure::Timeout => "timeout",
-            Failure::Invalid => "invalid answer",
+            Failure::Connect => "no connection",
+            Failure::ConnectTimeout => "no connection in time",
+            Failure::Reset => "closed before it answered",
+            Failure::Timeout => "no answer in time",
+            Failure::Invalid => "malformed answer",
         }
     }
 
     fn refusal(self) -> Refusal {
         match self {
-            Failure::Connect => Refusal::BadGateway("no server could be connected to"),
-            Failure::Reset => Refusal::BadGateway("the server closed the connection before it answered"),
-            Failure::Invalid => Refusal::BadGateway("the server's answer was malformed"),
-            Failure::ConnectTimeout | Failure::Timeout => Refusal::GatewayTimeout,
+            Failure::Connect => Refusal::BadGateway("No server accepts connections."),
+            Failure::Reset => Refusal::BadGateway("The server closed the connection before it answered."),
+            Failure::Invalid => Refusal::BadGateway("The server's answer was malformed."),
+            Failure::ConnectTimeout => Refusal::GatewayTimeout("The server did not accept the connection in time."),
+            Failure::Timeout => Refusal::GatewayTimeout("The server did not answer in time."),
+        }
+    }
+
+    /// What the try counts as, as in nginx's `$upstream_status`.
+    fn status(self) -> StatusCode {
+        match self {
+            Failure::ConnectTimeout | Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -74,25 +106,31 @@ impl Exchange {
     ///
     /// # Errors
     /// The refusal for the client when there is none.
-    pub fn server(&mut self) -> Result<&Server, Refusal> {
-        if self.tries.lease.is_none() {
-            let lease = match self.upstream() {
-                Some(upstream) => upstream.upstream.pick(self.tries.hash, &self.tries.tried),
-                None => Err(NoServer::NoneHealthy),
-            };
-            match lease {
-                Ok(lease) => self.tries.lease = Some(lease),
-                Err(_) => {
-                    let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
-                    return Err(self.refuse(Refusal::NoServer { retry_after }));
-                }
-            }
-        }
+    pub fn server(&mut self) -> Result<Arc<Server>, Refusal> {
+        let lease = match self.tries.lease.take() {
+            Some(lease) => lease,
+            None => match self.pick() {
+                Ok(lease) => lease,
+                Err(why) => return Err(self.no_server(why)),
+            },
+        };
+        let server = lease.server().clone();
+        self.tries.lease = Some(lease);
         self.tries.asked_at = Some(Instant::now());
-        match &self.tries.lease {
-            Some(lease) => Ok(lease.server()),
-            None => Err(Refusal::NoServer { retry_after: 1 }),
-        }
+        Ok(server)
+    }
+
+    fn pick(&self) -> Result<Lease, NoServer> {
+        let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
+        upstream.upstream.pick(self.tries.hash, &self.tries.tried)
+    }
+
+    fn no_server(&mut self, why: NoServer) -> Refusal {
+        let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
+        self.refuse(match why {
+            NoServer::AllFull => Refusal::Unavailable { why: "Every server is at its limit.", retry_after: 1 },
+            NoServer::NoneHealthy | NoServer::AllTried => Refusal::Unavailable { why: "No server is up.", retry_after },
+        })
     }
 
     /// The server has a connection for the request: the try counts.
@@ -104,19 +142,18 @@ impl Exchange {
 
     /// The server of the lease gave no answer.
     pub fn failed(&mut self, failure: Failure, sent: Sent) -> Next {
-        self.tries.answered_after = None;
-        let stale = failure == Failure::Reset && sent.reused && !self.tries.stale && idempotent(&self.method) && sent.replayable;
-        if stale && self.retries() {
-            // An idle connection that the server closed as we wrote: its fault only if a new connection fares no better.
+        let again = idempotent(&self.method) && sent.replayable;
+        if failure == Failure::Reset && sent.reused && !self.tries.stale && again && self.retries() {
+            // An idle connection that the server closed as we wrote: its fault only if the next one fares no better.
             self.tries.stale = true;
             return Next::Again;
         }
         self.tries.stale = false;
-        self.charge(failure.reached());
-        let next = if self.may_retry(failure, sent) { self.switch() } else { false };
+        self.charge(failure);
+        let retried = self.may_retry(failure, sent) && self.switch();
         let server = self.tries.last.as_ref().map_or("-", |server| server.name());
-        tracing::warn!(request_id = self.id.as_str(), server, failure = failure.label(), retried = next, "no answer");
-        if next { Next::Again } else { Next::GiveUp(self.refuse(failure.refusal())) }
+        tracing::warn!(request_id = self.id.as_str(), server, retried, "{}", failure.label());
+        if retried { Next::Again } else { Next::GiveUp(self.refuse(failure.refusal())) }
     }
 
     fn retries(&self) -> bool {
@@ -125,14 +162,25 @@ impl Exchange {
 
     /// A failure goes on a server's account, and the lease ends. Where the server was reached, only the first one of a request is
     /// charged: a request that breaks every server must not eject the pool.
-    fn charge(&mut self, reached: bool) {
+    fn charge(&mut self, failure: Failure) {
+        self.answered(failure.status());
         let Some(lease) = self.tries.lease.take() else { return };
-        if !reached || !self.tries.charged {
+        if !failure.reached() || !self.tries.charged {
             lease.failed();
         }
-        self.tries.charged |= reached;
+        self.tries.charged |= failure.reached();
         self.tries.tried.push(lease.server().id());
-        self.tries.last = Some(lease.server().clone());
+    }
+
+    /// Counts a try by its result.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
+        self.tries.answered_after = Some(elapsed);
+        self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
+        if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
+            upstream.metrics.answered(elapsed);
+            upstream.of(server).done(status);
+        }
     }
 
     fn may_retry(&self, failure: Failure, sent: Sent) -> bool {
@@ -150,45 +198,36 @@ impl Exchange {
         listed && allowed && sent.replayable
     }
 
-    /// Takes a server that was not tried yet, within the budget. A try that got no connection put no load on anything, so the next one
-    /// costs no budget.
+    /// Takes a server that was not tried yet, within the budget. After tries that got no connection the next one costs no budget: they
+    /// put no load on anything.
     pub(super) fn switch(&mut self) -> bool {
+        let Ok(lease) = self.pick() else { return false };
         let Some(upstream) = self.upstream() else { return false };
-        let budgeted = self.tries.count > 0;
-        let Ok(lease) = upstream.upstream.pick(self.tries.hash, &self.tries.tried) else { return false };
-        let permit = if budgeted { upstream.upstream.try_retry() } else { None };
-        if budgeted && permit.is_none() {
-            return false;
+        if self.tries.count > 0 {
+            match upstream.upstream.try_retry() {
+                Some(permit) => self.tries.permit = Some(permit),
+                None => return false,
+            }
         }
-        upstream.metrics.retried();
+        if let Some(upstream) = self.upstream() {
+            upstream.metrics.retried();
+        }
         self.tries.lease = Some(lease);
-        self.tries.permit = permit;
         true
     }
 
-    pub(super) fn retry_on_status(&mut self, status: http::StatusCode, replayable: bool) -> bool {
-        let Some(retry) = self.upstream().and_then(|upstream| upstream.upstream.config().retry.as_ref()) else {
-            return false;
-        };
-        let listed = match status.as_u16() {
-            502 => retry.on.status_502,
-            503 => retry.on.status_503,
-            504 => retry.on.status_504,
-            _ => false,
-        };
-        listed && replayable && idempotent(&self.method) && self.tries.count < retry.attempts.get()
+    /// The server has nothing more to do for this request.
+    pub(super) fn release(&mut self) {
+        self.tries.lease = None;
+        self.tries.permit = None;
     }
 
-    /// Puts what `lb` says about the client, and the route's edits, on a request head that is on its way out. Hop-by-hop fields are gone
-    /// already, or are the engine's.
+    /// Makes the head that is sent to the server out of a copy of the one received: what ends here goes, what `lb` says about the client
+    /// comes, and the route's edits have the last word.
     pub fn edit_request(&self, received: &impl RequestHead, out: &mut impl Editor) {
-        let forwarded = Forwarded { peer: self.peer.address.ip(), client: self.client, scheme: self.peer.scheme.as_str(), id: &self.id };
-        forwarded.apply(received, &self.snapshot.config.server.trusted_proxies, out);
-        if self.conditional_stripped {
-            for name in CONDITIONAL {
-                out.remove(name);
-            }
-        }
+        filter::request_hop(received, out);
+        Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
+        self.edit_fetch(out);
         if let Some(host) = self.upstream().and_then(|upstream| upstream.upstream.config().host.as_ref()) {
             out.set(&header::HOST, host.clone());
         }

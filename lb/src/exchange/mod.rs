@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`Exchange::request`]: here is a request head | [`Decision`]: refuse, answer, serve a stored object, wait for one, or forward |
 //! | [`Exchange::server`]: I need a server | a server to talk to, or a [`Refusal`] |
-//! | [`Exchange::failed`]: this server gave no answer | [`Next`]: the same one again, another one, or give up |
+//! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
 //! | [`Exchange::record`]: it is over, thus | the metrics and the log line |
@@ -16,53 +16,34 @@
 //! whatever the way out, also when the engine just drops the exchange.
 
 mod answer;
+mod caching;
 mod forward;
 pub mod head;
 mod record;
 mod request;
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode};
 
 pub use answer::Verdict;
 pub use forward::{Failure, Next, Sent};
 pub use record::Outcome;
 pub use request::{Decision, Reply};
 
-use crate::admit::RequestId;
-use crate::cache::{CacheStatus, Filler, Key, Lead};
+use crate::admit::{Client, Peer, RequestId, Scheme};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::snapshot::{RouteState, Snapshot, UpstreamState};
-use crate::upstream::{Lease, ServerId};
+use caching::Caching;
+use forward::Tries;
 
-/// `http` or `https`: how the client came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// In clear.
-    Http,
-    /// Over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// As it stands before `://`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
-}
-
-/// The client's end of the connection that the request came by.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
+/// The client's end of the connection that a request came by.
+#[derive(Debug, Clone)]
+pub struct Origin {
     /// The address at the other end: the client, or a proxy before it.
-    pub address: SocketAddr,
+    pub peer: Peer,
     /// How it came.
     pub scheme: Scheme,
 }
@@ -71,71 +52,40 @@ pub struct Peer {
 pub struct Exchange {
     proxy: Arc<Proxy>,
     snapshot: Arc<Snapshot>,
-    peer: Peer,
-    /// The client's address, as far as trusted proxies let it be believed.
-    client: IpAddr,
-    started: Instant,
+    origin: Origin,
+    client: Client,
     id: RequestId,
+    started: Instant,
     method: Method,
+    /// Index into the snapshot's routes.
     route: Option<usize>,
     /// Bytes of body that the client has sent so far.
     received: u64,
     max_body: u64,
-    conditional_stripped: bool,
-    /// Why `lb` answered by itself, if it did.
+    /// Why `lb` answers by itself, if it does.
     refusal: Option<Refusal>,
     tries: Tries,
     caching: Caching,
 }
 
-/// What is known of the servers that were asked.
-#[derive(Default)]
-struct Tries {
-    lease: Option<Lease>,
-    /// The last server that was asked, kept for the log when its lease is back.
-    last: Option<Arc<crate::upstream::Server>>,
-    tried: Vec<ServerId>,
-    /// Tries that got a connection.
-    count: u32,
-    /// The one server that was charged with this request's failure.
-    charged: bool,
-    /// The try that is under way repeats one on an idle connection that the server had just closed.
-    stale: bool,
-    permit: Option<crate::upstream::RetryPermit>,
-    hash: u64,
-    asked_at: Option<Instant>,
-    answered_after: Option<std::time::Duration>,
-}
-
-/// What the cache has to do with it.
-#[derive(Default)]
-struct Caching {
-    key: Option<Key>,
-    lead: Option<Lead>,
-    filler: Option<Filler>,
-    status: Option<CacheStatus>,
-}
-
 impl Exchange {
     /// Begins: pins the configuration that the whole request will see.
-    pub fn new(proxy: &Arc<Proxy>, peer: Peer) -> Exchange {
+    pub fn new(proxy: &Arc<Proxy>, origin: Origin) -> Exchange {
         let snapshot = proxy.snapshot();
-        let max_body = snapshot.config.limits.max_body;
         Exchange {
-            proxy: Arc::clone(proxy),
-            snapshot,
-            peer,
-            client: peer.address.ip(),
+            client: Client { address: origin.peer.address(), is_proxied: false, scheme: origin.scheme },
+            id: new_id(),
             started: Instant::now(),
-            id: RequestId::default(),
             method: Method::GET,
             route: None,
             received: 0,
-            max_body,
-            conditional_stripped: false,
+            max_body: snapshot.config.limits.max_body,
             refusal: None,
             tries: Tries::default(),
             caching: Caching::default(),
+            origin,
+            snapshot,
+            proxy: Arc::clone(proxy),
         }
     }
 
@@ -149,20 +99,28 @@ impl Exchange {
         &self.id
     }
 
+    /// Timeouts towards the server that was chosen.
+    pub fn timeouts(&self) -> Option<&lb_config::Timeouts> {
+        self.upstream().map(|state| &state.upstream.config().timeouts)
+    }
+
+    /// Whether connections to the server that was chosen are kept.
+    pub fn keeps_connections(&self) -> bool {
+        self.upstream().is_none_or(|state| state.upstream.config().keepalive > 0)
+    }
+
     /// Counts bytes of the request's body, and refuses what is beyond the limit (RFC 9110 §15.5.14).
     ///
     /// # Errors
     /// [`Refusal::BodyTooLarge`] once more than `max_body` has come.
     pub fn request_body(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.received += bytes as u64;
-        if self.received > self.max_body {
-            return Err(self.refuse(Refusal::BodyTooLarge));
-        }
-        Ok(())
+        if self.received > self.max_body { Err(self.refuse(Refusal::BodyTooLarge)) } else { Ok(()) }
     }
 
-    /// Notes why `lb` answers by itself; the first reason stands.
+    /// Notes why `lb` answers by itself. The first reason stands.
     pub fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        self.caching.give_up();
         self.refusal.get_or_insert(refusal).clone()
     }
 
@@ -180,6 +138,16 @@ impl Exchange {
     }
 }
 
+/// A fresh identifier.
+fn new_id() -> RequestId {
+    RequestId::new(unix_millis(), rand::random())
+}
+
+fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
 /// Whether repeating the request has the effect of making it once (RFC 9110 §9.2.2).
 fn idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
@@ -189,6 +157,3 @@ fn idempotent(method: &Method) -> bool {
 fn failure_status(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
-
-/// What makes an answer depend on what the client has already. A request that fills the cache asks for the whole thing.
-const CONDITIONAL: &[HeaderName] = &[header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];

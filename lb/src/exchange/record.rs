@@ -1,10 +1,14 @@
 //! The end: what is counted and written of a request.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 
 use super::Exchange;
 use super::head::RequestHead;
-use crate::observe::Record;
+use crate::cache::Status;
+use crate::observe::{CacheOutcome, Record, Text};
+use crate::reject::Refusal;
 
 /// How it ended, as only the engine knows it.
 #[derive(Debug, Clone, Copy)]
@@ -15,53 +19,63 @@ pub struct Outcome {
     pub sent: u64,
     /// The client hung up before the answer was through.
     pub client_left: bool,
+    /// The request's head was read and understood.
+    pub read: bool,
 }
 
 /// What nginx logs for a client that hung up.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
+fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
 
 impl Exchange {
     /// Counts the request and writes its log line. What the request held is given back.
     pub fn record(&mut self, head: &impl RequestHead, outcome: Outcome) {
         let duration = self.started.elapsed();
         self.release();
-        self.caching.lead = None;
-        self.caching.filler = None;
+        self.caching.let_go();
         let status = match outcome.status {
-            Some(status) if !outcome.client_left => status.as_u16(),
-            Some(_) | None => CLIENT_CLOSED_REQUEST,
+            Some(status) if !outcome.client_left => status,
+            Some(_) | None => client_closed_request(),
         };
         let metrics = match self.route() {
             Some(route) => &route.metrics,
             None => &self.snapshot.unrouted,
         };
-        metrics.done(&self.method, status, duration);
-        if let (Some(route), Some(cache)) = (self.route(), &self.caching.status) {
-            route.metrics.cache(cache.label());
+        metrics.done(outcome.read.then_some(&self.method), status, duration);
+        if let (Some(route), Some(status)) = (self.route(), self.caching.status) {
+            route.metrics.cache(outcome_of(status));
         }
-        let Some(log) = self.snapshot.access_log.as_ref() else { return };
-        log.send(Record {
-            duration,
-            request_id: self.id,
-            client: self.client,
-            peer: self.peer.address.ip(),
-            method: self.method.clone(),
-            scheme: self.peer.scheme.as_str(),
-            host: bytes::Bytes::copy_from_slice(head.authority()),
-            target: bytes::Bytes::copy_from_slice(head.target()),
-            version: head.version(),
+        if !self.snapshot.access_log.enabled() {
+            return;
+        }
+        self.snapshot.access_log.send(Record {
+            time: SystemTime::now() - duration,
+            text: Text::of(self.id.as_str().as_bytes(), head),
+            client: self.client.address,
+            peer: self.origin.peer.address(),
+            method: outcome.read.then(|| self.method.clone()),
+            scheme: self.client.scheme.as_str(),
+            version: outcome.read.then(|| head.version()),
             status,
             bytes_sent: outcome.sent,
             bytes_received: self.received,
+            duration,
             route: self.route().map(|route| route.config.name.clone()),
             upstream: self.upstream().map(|upstream| upstream.upstream.name().clone()),
             server: self.tries.last.as_ref().map(|server| server.name().clone()),
-            tries: self.tries.count,
+            tries: u8::try_from(self.tries.count).unwrap_or(u8::MAX),
             upstream_duration: self.tries.answered_after,
-            cache: self.caching.status.as_ref().map(|status| status.label()),
-            referer: head.get(&http::header::REFERER).map(bytes::Bytes::copy_from_slice),
-            user_agent: head.get(&http::header::USER_AGENT).map(bytes::Bytes::copy_from_slice),
-            error: self.refusal.as_ref().map(|refusal| refusal.label()),
+            cache: self.caching.status.map(Status::label),
+            error: self.refusal.as_ref().map(Refusal::detail),
         });
+    }
+}
+
+fn outcome_of(status: Status) -> CacheOutcome {
+    match status {
+        Status::Hit(_) => CacheOutcome::Hit,
+        Status::Fetched { .. } | Status::Collapsed(_) => CacheOutcome::Miss,
+        Status::Method | Status::Bypass => CacheOutcome::Bypass,
     }
 }

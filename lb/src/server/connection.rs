@@ -3,56 +3,122 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{HeaderName, Method, Version};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::connections::Slot;
-use crate::engine::h1::{ClientStream, HeadRead, ReadLimits};
+use crate::admit::{Peer, Scheme};
+use crate::engine::h1::{ClientStream, HeadError, HeadFailure, HeadLimits, HeadRead, HeadTimeouts};
 use crate::engine::pingora::Engine;
 use crate::exchange::head::{Fields, RequestHead};
-use crate::exchange::{Outcome, Peer, Scheme};
-use crate::reject::Refusal;
+use crate::exchange::{Origin, Outcome};
+use crate::reject::{Problem, Refusal};
 
 /// Serves a connection until it ends.
 pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
-    let peer = Peer { address, scheme: Scheme::Http };
-    let mut stream = ClientStream::new(stream, address);
+    let Ok(local) = stream.local_addr() else { return };
+    let origin = Origin { peer: Peer::new(address.ip()), scheme: Scheme::Http };
+    let slot = Arc::new(slot);
+    let mut stream = Box::new(ClientStream::new(stream, address, local));
+    stream.hold(slot.clone());
     loop {
-        let limits = engine.snapshot().config.limits.clone();
         slot.idle();
-        let waiting = tokio::time::timeout(limits.idle_timeout, stream.readable());
-        let came = tokio::select! {
-            biased;
-            came = waiting => matches!(came, Ok(Ok(true))),
-            () = slot.asked_to_leave() => false,
-            _ = shutdown.wait_for(|stop| *stop) => false,
-        };
-        if !came {
-            return;
-        }
-        slot.busy();
-        let read_limits = ReadLimits { bytes: limits.max_header_bytes, fields: limits.max_headers, timeout: limits.header_timeout };
-        match stream.read_head(&read_limits).await {
-            Ok(HeadRead::Request(request)) => match engine.serve(stream, &request, peer, &shutdown).await {
-                Some(back) => stream = back,
-                None => return,
-            },
-            Ok(HeadRead::Http2) => return engine.serve_http2(stream, &shutdown).await,
-            Ok(HeadRead::Closed) | Err(None) => return,
-            Err(Some(refusal)) => return refuse(stream, &engine, peer, refusal).await,
+        match next(&mut stream, &slot, &engine, &mut shutdown).await {
+            Some(Ok(HeadRead::Request)) => {
+                slot.busy();
+                match engine.serve(stream, origin.clone(), &shutdown).await {
+                    Some(back) => stream = back,
+                    None => return,
+                }
+            }
+            Some(Ok(HeadRead::Http2)) => {
+                slot.busy();
+                return engine.serve_http2(stream, &shutdown).await;
+            }
+            Some(Err(failure)) => {
+                slot.busy();
+                if let Some(refusal) = refusal(&failure) {
+                    refuse(stream, &engine, origin, refusal).await;
+                }
+                return;
+            }
+            Some(Ok(HeadRead::Closed | HeadRead::Idle)) | None => return,
         }
     }
 }
 
+/// The next head; `None` where the connection is to end while it waits for one.
+async fn next(
+    stream: &mut ClientStream,
+    slot: &Slot,
+    engine: &Engine,
+    shutdown: &mut watch::Receiver<bool>,
+) -> Option<Result<HeadRead, HeadFailure>> {
+    let (limits, timeouts) = {
+        let limits = &engine.snapshot().config.limits;
+        (HeadLimits::from(limits), HeadTimeouts::from(limits))
+    };
+    loop {
+        tokio::select! {
+            biased;
+            read = stream.read_head(&limits, &timeouts) => return Some(read),
+            () = slot.asked_to_leave() => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+        if stream.is_idle() {
+            return None;
+        }
+        // A head has begun to come: it is served yet.
+        slot.busy();
+        return Some(stream.read_head(&limits, &timeouts).await);
+    }
+}
+
+/// What the client is told; `None`: nothing, it is gone.
+fn refusal(failure: &HeadFailure) -> Option<Refusal> {
+    match failure {
+        HeadFailure::Refused(error) => Some(match *error {
+            HeadError::Malformed(why) => Refusal::BadRequest(why),
+            HeadError::TargetTooLong => Refusal::UriTooLong,
+            HeadError::TooLarge | HeadError::TooManyFields => Refusal::HeadTooLarge,
+            HeadError::NotImplemented(why) => Refusal::NotImplemented(why),
+            HeadError::Version => Refusal::Version,
+        }),
+        HeadFailure::TimedOut => Some(Refusal::RequestTimeout("The request's head did not arrive in time.")),
+        HeadFailure::CutOff | HeadFailure::Io(_) | HeadFailure::Unfinished => None,
+    }
+}
+
 /// Tells the client what is wrong with a head that was never whole or never valid, and closes.
-async fn refuse(mut stream: ClientStream, engine: &Engine, peer: Peer, refusal: Refusal) {
-    let mut exchange = engine.exchange(peer);
-    let problem = exchange.refuse_unread(refusal);
-    let sent = problem.body.len() as u64;
-    let status = problem.status;
-    let delivered = stream.write_and_close(&problem.to_http1()).await.is_ok();
-    exchange.record(&Unread, Outcome { status: Some(status), sent, client_left: !delivered });
+async fn refuse(stream: Box<ClientStream>, engine: &Engine, origin: Origin, refusal: Refusal) {
+    let mut exchange = engine.exchange(origin);
+    let refusal = exchange.refuse(refusal);
+    let problem = exchange.problem(&refusal);
+    let outcome = Outcome { status: Some(problem.status), sent: problem.body.len() as u64, client_left: false, read: false };
+    let answer = render(&problem, exchange.id().as_str());
+    stream.refuse(&answer).await;
+    exchange.record(&Unread, outcome);
+}
+
+/// A problem as the bytes of an HTTP/1.1 answer after which the connection closes.
+fn render(problem: &Problem, id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let reason = problem.status.canonical_reason().unwrap_or_default();
+    for part in ["HTTP/1.1 ", problem.status.as_str(), " ", reason, "\r\nx-request-id: ", id] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in &problem.headers {
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+    }
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let framing = format!("\r\ndate: {date}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", problem.body.len());
+    out.extend_from_slice(framing.as_bytes());
+    out.extend_from_slice(&problem.body);
+    out
 }
 
 /// The head of a request that has none.

@@ -24,17 +24,20 @@ use tokio::time::Instant;
 pub use connections::Connections;
 
 use crate::cache::Cache;
-use crate::observe::{AccessLog, Metrics};
+use crate::observe::{AccessLog, Metrics, log};
 use crate::proxy::{Parts, Proxy};
 use crate::snapshot::{Snapshot, resolve_all};
 use crate::upstream::Registry;
 
 /// Runs the proxy until it is told to stop. `file` is read again at a reload.
 pub fn run(config: Config, file: PathBuf) -> ExitCode {
-    if let Err(error) = crate::observe::log::init(config.server.log_level) {
-        eprintln!("lb: cannot set up the log: {error}");
-        return ExitCode::FAILURE;
-    }
+    let log = match log::init(config.server.log_level) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("lb: cannot set up the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -42,7 +45,7 @@ pub fn run(config: Config, file: PathBuf) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(serve(config, file));
+    let result = runtime.block_on(serve(config, file, log));
     // What is still under way after the grace period ends here.
     runtime.shutdown_background();
     match result {
@@ -54,14 +57,14 @@ pub fn run(config: Config, file: PathBuf) -> ExitCode {
     }
 }
 
-async fn serve(config: Config, file: PathBuf) -> anyhow::Result<()> {
+async fn serve(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Result<()> {
     let threads = threads(&config);
     let listeners = bind(&config, threads)?;
     let admin = match &config.server.admin {
         Some(admin) => Some(crate::admin::bind(admin).with_context(|| format!("server.admin: cannot listen on {}", admin.listen))?),
         None => None,
     };
-    let proxy = prepare(config, file).await?;
+    let proxy = prepare(config, file, log).await?;
     let (stop, stopping) = watch::channel(false);
     let mut signals = signals::Signals::new().context("cannot handle signals")?;
     if let Some(admin) = admin {
@@ -79,7 +82,7 @@ async fn serve(config: Config, file: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn prepare(config: Config, file: PathBuf) -> anyhow::Result<Arc<Proxy>> {
+async fn prepare(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Result<Arc<Proxy>> {
     let metrics = Metrics::new();
     let registry = Registry::new();
     let cache = Cache::new(config.cache.memory, config.cache.max_object);
@@ -88,10 +91,9 @@ async fn prepare(config: Config, file: PathBuf) -> anyhow::Result<Arc<Proxy>> {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!(lines.join("\n"))
     })?;
-    let log = config.server.access_log.as_ref().map(|log| AccessLog::open(log, &metrics)).transpose();
-    let log = log.context("server.access_log: cannot open it")?;
-    let snapshot = Snapshot::build(config, resolved, &registry, &metrics, log);
-    let proxy = Proxy::new(file, snapshot, Parts { cache, registry, metrics, connections });
+    let access_log = AccessLog::open(config.server.access_log.as_ref(), metrics.access_log_dropped()).context("server.access_log")?;
+    let snapshot = Snapshot::build(config, resolved, &registry, &metrics, access_log);
+    let proxy = Proxy::new(file, snapshot, Parts { cache, registry, metrics, connections, log });
     reload::apply(&proxy, proxy.snapshot());
     Ok(proxy)
 }
@@ -139,8 +141,10 @@ async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>) {
     if left > 0 {
         tracing::warn!(connections = left, "the grace period is over");
     }
-    if let Some(log) = &snapshot.access_log {
-        log.flush(Duration::from_secs(1));
+    let lost = snapshot.access_log.flush(Duration::from_secs(1));
+    if lost > 0 {
+        tracing::warn!(lines = lost, "the access log's reader does not read: lines are lost");
     }
     tracing::info!("stopped");
+    proxy.log.flush(Duration::from_secs(1));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_config::{Config, Problems};
 use serde::Serialize;
 
-use crate::observe::AccessLog;
+use crate::observe::access_log::OpenError;
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, resolve_all};
 use crate::upstream::ResolveError;
@@ -22,7 +22,7 @@ pub enum ReloadError {
     /// What only a restart can change.
     NeedsRestart(Vec<String>),
     /// The access log cannot be opened.
-    AccessLog(std::io::Error),
+    AccessLog(OpenError),
     /// Loading died.
     Internal(String),
 }
@@ -33,7 +33,7 @@ impl fmt::Display for ReloadError {
             ReloadError::File(problems) => write!(f, "{problems}"),
             ReloadError::Resolve(errors) => lines(f, errors.iter()),
             ReloadError::NeedsRestart(reasons) => lines(f, reasons.iter()),
-            ReloadError::AccessLog(error) => write!(f, "server.access_log: cannot open it: {error}"),
+            ReloadError::AccessLog(error) => write!(f, "server.access_log: {error}"),
             ReloadError::Internal(error) => f.write_str(error),
         }
     }
@@ -92,7 +92,7 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
     let old = proxy.snapshot();
     needs_restart(&old.config, &config)?;
     let resolved = resolve_all(&config).await.map_err(ReloadError::Resolve)?;
-    let access_log = access_log(&old, &config, proxy).map_err(ReloadError::AccessLog)?;
+    let access_log = old.access_log.reload(config.server.access_log.as_ref()).map_err(ReloadError::AccessLog)?;
     let changes = compare(&old.config, &config);
     let snapshot = Arc::new(Snapshot::build(config, resolved, &proxy.registry, &proxy.metrics, access_log));
     apply(proxy, snapshot);
@@ -104,10 +104,20 @@ pub fn apply(proxy: &Arc<Proxy>, snapshot: Arc<Snapshot>) {
     let config = &snapshot.config;
     proxy.cache.set_bounds(config.cache.memory, config.cache.max_object);
     proxy.connections.set_max(config.limits.max_connections.get());
-    crate::observe::log::set_level(config.server.log_level);
+    proxy.log.set_level(config.server.log_level);
     proxy.swap(snapshot.clone());
     proxy.registry.commit(&snapshot.live(), &tokio::runtime::Handle::current());
-    proxy.metrics.retain(&snapshot);
+    forget_others(proxy, &snapshot);
+}
+
+/// Drops the counters of what `snapshot` does not have.
+fn forget_others(proxy: &Proxy, snapshot: &Snapshot) {
+    let upstream = |name: &str| snapshot.upstreams.iter().find(|state| &**state.upstream.name() == name);
+    proxy.metrics.retain(
+        |name| snapshot.routes.iter().any(|route| &*route.config.name == name),
+        |name| upstream(name).is_some(),
+        |of, name| upstream(of).is_some_and(|state| state.upstream.servers().iter().any(|server| &**server.name() == name)),
+    );
 }
 
 fn needs_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
@@ -136,13 +146,6 @@ fn threads(server: &lb_config::Server) -> String {
         Some(threads) => threads.to_string(),
         None => "auto".to_string(),
     }
-}
-
-fn access_log(old: &Snapshot, new: &Config, proxy: &Proxy) -> std::io::Result<Option<Arc<AccessLog>>> {
-    if old.config.server.access_log == new.server.access_log {
-        return Ok(old.access_log.clone());
-    }
-    new.server.access_log.as_ref().map(|config| AccessLog::open(config, &proxy.metrics)).transpose()
 }
 
 fn compare(old: &Config, new: &Config) -> Changes {

@@ -59,12 +59,8 @@ impl Signals {
 }
 
 fn reopen(proxy: &Proxy) {
-    if let Some(log) = &proxy.snapshot().access_log {
-        match log.reopen() {
-            Ok(()) => tracing::info!("access log opened anew"),
-            Err(error) => tracing::error!(%error, "cannot open the access log anew; the old file stays in use"),
-        }
-    }
+    proxy.snapshot().access_log.reopen();
+    tracing::info!("access log opened anew");
 }
 
 impl Proxy {

@@ -2,7 +2,7 @@
 //! workers but what must be exact across them (loads, health, the cache), so a request stays on one core from accept to log line.
 
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::connection;
+use super::connections::Slot;
 use crate::engine::pingora::Engine;
 use crate::proxy::Proxy;
 
@@ -25,7 +26,7 @@ pub fn start(index: usize, proxy: Arc<Proxy>, listeners: Vec<StdListener>, shutd
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let local = LocalSet::new();
         runtime.block_on(local.run_until(async move {
-            let engine = Arc::new(Engine::new(proxy.clone()));
+            let engine = Arc::new(Engine::new(proxy.clone(), pool(&proxy)));
             let accepting = listeners.into_iter().map(|listener| {
                 tokio::task::spawn_local(accept(listener, proxy.clone(), engine.clone(), shutdown.clone()))
             });
@@ -37,34 +38,23 @@ pub fn start(index: usize, proxy: Arc<Proxy>, listeners: Vec<StdListener>, shutd
     })
 }
 
+/// Idle upstream connections that a worker keeps: what every server may have, all together. The pool evicts the least recently used.
+fn pool(proxy: &Proxy) -> usize {
+    let each = |state: &crate::snapshot::UpstreamState| state.upstream.config().keepalive * state.upstream.servers().len();
+    proxy.snapshot().upstreams.iter().map(each).sum::<usize>().max(1)
+}
+
 /// Accepts until the shutdown, and then what the kernel holds already: those clients were let in before anybody was turned away.
 async fn accept(listener: StdListener, proxy: Arc<Proxy>, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
+    #[expect(deprecated, reason = "the other way is unsafe; a TcpListener's descriptor is open for as long as it lives, which is all that is asked")]
     let listener = match AsyncFd::with_interest(listener, Interest::READABLE) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch a listening socket"),
     };
-    loop {
-        let stopping = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|stop| *stop) => true,
-            ready = listener.readable() => {
-                if let Ok(mut ready) = ready {
-                    // The place comes before the accept: whom there is no room for waits in the kernel's queue.
-                    let slot = tokio::select! {
-                        slot = proxy.connections.place() => slot,
-                        _ = shutdown.wait_for(|stop| *stop) => continue,
-                    };
-                    match ready.try_io(|listener| listener.get_ref().accept()) {
-                        Ok(Ok((stream, address))) => serve(stream, address, slot, &engine, &shutdown),
-                        Ok(Err(error)) => accept_failed(&error).await,
-                        Err(_would_block) => {}
-                    }
-                }
-                false
-            }
-        };
-        if stopping {
-            break;
+    while let Some((slot, accepted)) = unless(&mut shutdown, next(&listener, &proxy)).await {
+        match accepted {
+            Ok((stream, address)) => serve(stream, address, slot, &engine, &shutdown),
+            Err(error) => accept_failed(&error).await,
         }
     }
     while let Ok((stream, address)) = listener.get_ref().accept() {
@@ -72,10 +62,33 @@ async fn accept(listener: StdListener, proxy: Arc<Proxy>, engine: Arc<Engine>, m
     }
 }
 
+/// A connection, and its place. The place comes first: whom there is no room for waits in the kernel's queue.
+async fn next(listener: &AsyncFd<StdListener>, proxy: &Proxy) -> (Slot, io::Result<(StdStream, SocketAddr)>) {
+    loop {
+        let ready = listener.readable().await;
+        let slot = proxy.connections.place().await;
+        match ready.map(|mut ready| ready.try_io(|listener| listener.get_ref().accept())) {
+            Ok(Ok(accepted)) => return (slot, accepted),
+            // Another call has taken it.
+            Ok(Err(_would_block)) => {}
+            Err(error) => return (slot, Err(error)),
+        }
+    }
+}
+
+/// What comes, unless the shutdown comes first.
+async fn unless<T>(shutdown: &mut watch::Receiver<bool>, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = shutdown.wait_for(|stop| *stop) => None,
+        value = future => Some(value),
+    }
+}
+
 fn serve(
-    stream: std::net::TcpStream,
-    address: std::net::SocketAddr,
-    slot: super::connections::Slot,
+    stream: StdStream,
+    address: SocketAddr,
+    slot: Slot,
     engine: &Arc<Engine>,
     shutdown: &watch::Receiver<bool>,
 ) {

@@ -28,15 +28,8 @@ pub(super) fn answering(error: &Error) -> Option<Failure> {
 /// What the client is told where it is to blame itself; `None`: it is gone.
 pub(super) fn client(error: &Error) -> Option<Refusal> {
     match error.etype() {
-        ErrorType::ReadTimedout => Some(Refusal::RequestTimeout),
-        ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::WriteError => None,
-        ErrorType::ReadError => malformed(error).then_some(Refusal::BadRequest("the request's body is malformed")),
-        _ => Some(Refusal::BadRequest("the request is malformed")),
+        ErrorType::ReadTimedout => Some(Refusal::RequestTimeout("The request's body did not arrive in time.")),
+        ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError => None,
+        _ => Some(Refusal::BadRequest("The request is malformed.")),
     }
-}
-
-/// Whether reading failed because of what was read: the client stream says so by the error's kind.
-fn malformed(error: &Error) -> bool {
-    let io = error.root_cause().downcast_ref::<std::io::Error>();
-    io.is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData)
 }

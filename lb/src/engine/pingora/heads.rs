@@ -107,7 +107,34 @@ impl Editor for ResponseOut<'_> {
     }
 }
 
-/// A copy of a response's fields, for edits that read what they change.
-pub(super) fn copy(response: &ResponseHeader) -> (StatusCode, HeaderMap) {
-    (response.status, response.headers.clone())
+/// A copy of a response head, for edits that look at what they change.
+pub(super) struct Copied {
+    status: StatusCode,
+    fields: HeaderMap,
+}
+
+impl Copied {
+    pub(super) fn of(response: &ResponseHeader) -> Copied {
+        Copied { status: response.status, fields: response.headers.clone() }
+    }
+}
+
+impl Fields for Copied {
+    fn get(&self, name: &HeaderName) -> Option<&[u8]> {
+        Fields::get(&self.fields, name)
+    }
+
+    fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.fields.all(name)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        Fields::iter(&self.fields)
+    }
+}
+
+impl ResponseHead for Copied {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
 }

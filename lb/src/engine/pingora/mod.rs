@@ -21,8 +21,8 @@ use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
-use super::h1::{ClientControl, ClientStream, Parsed};
-use crate::exchange::{Exchange, Peer};
+use super::h1::{ClientControl, ClientStream};
+use crate::exchange::{Exchange, Origin};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use phases::Phases;
@@ -35,8 +35,11 @@ pub struct Engine {
 
 /// What a request knows of its connection.
 struct Connection {
-    peer: Peer,
+    origin: Origin,
     control: Arc<ClientControl>,
+    /// Whether another request may follow.
+    keep_alive: bool,
+    http10: bool,
 }
 
 impl Engine {
@@ -49,7 +52,6 @@ impl Engine {
         conf.max_retries = usize::MAX;
         let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone()));
         let mut options = HttpServerOptions::default();
-        options.h2c = true;
         options.h2_idle_timeout = Some(proxy.snapshot().config.limits.idle_timeout);
         pingora.server_options = Some(options);
         Engine { proxy, pingora: Arc::new(pingora) }
@@ -61,32 +63,27 @@ impl Engine {
     }
 
     /// An exchange for what never reaches pingora: a head that was refused as it was read.
-    pub fn exchange(&self, peer: Peer) -> Exchange {
-        Exchange::new(&self.proxy, peer)
+    pub fn exchange(&self, origin: Origin) -> Exchange {
+        Exchange::new(&self.proxy, origin)
     }
 
-    /// Serves the request whose head is `head`. Gives the connection back when another request may come by it.
-    pub async fn serve(
-        &self,
-        mut stream: ClientStream,
-        request: &Parsed,
-        peer: Peer,
-        shutdown: &watch::Receiver<bool>,
-    ) -> Option<ClientStream> {
-        let head = stream.begin(request);
-        let connection = Connection { peer, control: stream.control().clone() };
-        let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
-        session.set_connection_user_context(Some(Box::new(connection)));
+    /// Serves the request whose head the stream has read. Gives the connection back when another request may come by it.
+    pub async fn serve(&self, mut stream: Box<ClientStream>, origin: Origin, shutdown: &watch::Receiver<bool>) -> Option<Box<ClientStream>> {
+        let keep_alive = stream.parsed().keep_alive() && !*shutdown.borrow();
+        let http10 = stream.parsed().version() == http::Version::HTTP_10;
+        let control = stream.control().clone();
+        let head = stream.begin();
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(Some(0));
+        session.set_connection_user_context(Some(Box::new(Connection { origin, control, keep_alive, http10 })));
         session.set_pipelined_prefix(head);
         let reused = self.pingora.process_new_http(session, shutdown).await?;
-        let (stream, _) = reused.consume();
-        stream.into_any().downcast::<ClientStream>().ok().map(|stream| *stream)
+        ClientStream::recover(reused.consume().0)
     }
 
     /// Serves a whole HTTP/2 connection.
-    pub async fn serve_http2(&self, stream: ClientStream, shutdown: &watch::Receiver<bool>) {
-        self.pingora.process_new(Box::new(stream), shutdown).await;
+    pub async fn serve_http2(&self, stream: Box<ClientStream>, shutdown: &watch::Receiver<bool>) {
+        self.pingora.process_new(stream, shutdown).await;
     }
 
     /// Wakes what waits for requests, so that it ends.

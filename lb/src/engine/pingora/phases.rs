@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -12,9 +12,11 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::heads::{Request, RequestOut, Response, ResponseOut, copy};
+use super::heads::{Copied, Request, RequestOut, Response, ResponseOut};
 use super::{Connection, failure, inet, reply};
-use crate::exchange::{Decision, Exchange, Next, Outcome, Peer, Scheme, Sent, Verdict};
+use crate::admit::{Peer, Scheme};
+use crate::exchange::{Decision, Exchange, Next, Origin, Outcome, Sent, Verdict};
+use crate::cache::Follower;
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -44,14 +46,15 @@ impl Phases {
     }
 
     fn begin(&self, session: &Session, ctx: &mut Context) {
-        let peer = match &ctx.connection {
-            Some(connection) => connection.peer,
+        let origin = match &ctx.connection {
+            Some(connection) => connection.origin.clone(),
             None => {
-                let unknown = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-                Peer { address: inet(session.client_addr()).unwrap_or(unknown), scheme: Scheme::Http }
+                let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
+                let address = inet(session.client_addr()).map_or(unknown, |address| address.ip());
+                Origin { peer: Peer::new(address), scheme: Scheme::Http }
             }
         };
-        ctx.exchange = Some(Exchange::new(&self.proxy, peer));
+        ctx.exchange = Some(Exchange::new(&self.proxy, origin));
     }
 
     /// Reads what is left of a body that nobody wants, so that an answer is not lost to a reset, and so that its limit holds.
@@ -65,9 +68,12 @@ impl Phases {
     }
 
     /// Waits for the request that fetches the same object, unless the client goes away first.
-    async fn wait(session: &mut Session, exchange: &mut Exchange, follower: crate::cache::Follower) -> Result<Decision> {
+    async fn wait(session: &mut Session, exchange: &mut Exchange, follower: Follower) -> Result<Decision> {
+        // The session watches the client meanwhile, so the head is needed apart from it.
+        let head = session.req_header().clone();
+        let request = Request(&head);
         let joined = tokio::select! {
-            joined = follower.wait() => joined,
+            joined = follower.wait(&request) => joined,
             left = session.as_downstream_mut().read_body_or_idle(true) => {
                 return Err(match left {
                     Err(error) => error.into_down(),
@@ -75,7 +81,7 @@ impl Phases {
                 });
             }
         };
-        Ok(exchange.joined(joined, &Request(session.req_header())))
+        Ok(exchange.joined(joined, &request))
     }
 }
 
@@ -96,22 +102,32 @@ impl ProxyHttp for Phases {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         self.begin(session, ctx);
-        let limits = &self.proxy.snapshot().config.limits;
-        session.set_read_timeout(Some(limits.body_timeout));
-        session.set_write_timeout(Some(limits.body_timeout));
-        session.set_total_drain_timeout(Some(limits.body_timeout));
+        if let Some(exchange) = &ctx.exchange {
+            let timeout = Some(exchange.snapshot().config.limits.body_timeout);
+            session.set_read_timeout(timeout);
+            session.set_write_timeout(timeout);
+            session.set_total_drain_timeout(timeout);
+        }
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if ctx.connection.as_ref().is_some_and(|connection| !connection.keep_alive) {
+            session.set_keepalive(None);
+        }
         let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
         let mut decision = exchange.request(&Request(session.req_header()));
-        if let Decision::Wait(follower) = decision {
+        while let Decision::Wait(follower) = decision {
             decision = Phases::wait(session, exchange, follower).await?;
         }
         match decision {
             Decision::Forward => return Ok(false),
             Decision::Refuse(refusal) => reply::refuse(session, exchange, &refusal).await?,
+            // A client that waits for "100 Continue" is not told to send what nobody wants.
+            Decision::Respond(answer) if session.get_header(header::EXPECT).is_some() => {
+                session.set_keepalive(None);
+                reply::reply(session, exchange, answer).await?;
+            }
             Decision::Respond(answer) => match Phases::drain(session, exchange).await? {
                 None => reply::reply(session, exchange, answer).await?,
                 Some(refusal) => reply::refuse(session, exchange, &refusal).await?,
@@ -171,6 +187,9 @@ impl ProxyHttp for Phases {
             out.set_raw_path(&target)?;
         }
         exchange.edit_request(&received, &mut RequestOut(out));
+        if !exchange.keeps_connections() {
+            out.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
+        }
         Ok(())
     }
 
@@ -186,6 +205,8 @@ impl ProxyHttp for Phases {
         let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
         let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         if answer.status.is_informational() && !upgrade {
+            let copied = Copied::of(answer);
+            crate::filter::response_hop(&copied, &mut ResponseOut(answer));
             return Ok(());
         }
         let replayable = !session.as_downstream().retry_buffer_truncated();
@@ -197,21 +218,22 @@ impl ProxyHttp for Phases {
             if upgrade {
                 connection.control.upgrade();
             } else if exchange.feeds_others() {
-                connection.control.detach();
+                connection.control.outlive();
             }
         }
         if upgrade {
             session.set_read_timeout(None);
         }
+        let copied = Copied::of(answer);
+        exchange.edit_answer(&copied, &mut ResponseOut(answer));
         Ok(())
     }
 
-    async fn response_filter(&self, _session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
-        let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-        if let Some(exchange) = &ctx.exchange {
-            let (status, fields) = copy(answer);
-            let _ = (status, fields, upgrade, header::AGE);
-            let _ = exchange;
+    /// pingora frames an answer without a length by chunks, which HTTP/1.0 does not know (RFC 9112 §7.1).
+    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let http10 = ctx.connection.as_ref().is_some_and(|connection| connection.http10);
+        if http10 && answer.remove_header(&header::TRANSFER_ENCODING).is_some() {
+            session.set_keepalive(None);
         }
         Ok(())
     }
@@ -249,11 +271,13 @@ impl ProxyHttp for Phases {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let malformed = ctx.connection.as_ref().is_some_and(|connection| connection.control.is_body_malformed());
         let refusal = match ctx.exchange.as_mut() {
             Some(exchange) => match exchange.refusal() {
                 Some(refusal) => Some(refusal.clone()),
+                None if malformed => Some(Refusal::BadRequest("The request's body is malformed.")),
                 None if *error.esource() == ErrorSource::Downstream => failure::client(error),
-                None => Some(Refusal::BadGateway("the answer could not be passed on")),
+                None => Some(Refusal::BadGateway("The server's answer could not be passed on.")),
             },
             None => None,
         };
@@ -263,6 +287,10 @@ impl ProxyHttp for Phases {
             if let Err(error) = reply::refuse(session, exchange, &refusal).await {
                 tracing::debug!(%error, "the client left before it was told");
             }
+        }
+        if begun && let Some(connection) = &ctx.connection {
+            // An answer without a length ends where the connection ends: it must not look whole.
+            connection.control.abort();
         }
         FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
@@ -275,6 +303,7 @@ impl ProxyHttp for Phases {
             status: session.response_written().map(|head| head.status),
             sent: session.body_bytes_sent() as u64,
             client_left: left,
+            read: true,
         };
         exchange.record(&Request(session.req_header()), outcome);
     }

@@ -7,8 +7,8 @@ use pingora::http::ResponseHeader;
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
-use super::heads::ResponseOut;
-use crate::cache::{Hit, Reader};
+use super::heads::{Request, ResponseOut};
+use crate::cache::{Hit, Now, Object, Reader};
 use crate::exchange::head::Editor;
 use crate::exchange::{Exchange, Reply};
 use crate::reject::Refusal;
@@ -20,55 +20,68 @@ pub(super) async fn refuse(session: &mut Session, exchange: &Exchange, refusal: 
         session.set_keepalive(None);
     }
     let mut head = build(problem.status, problem.headers.iter(), Some(problem.body.len()))?;
-    exchange.edit_reply(&mut ResponseOut(&mut head));
+    exchange.edit_own(&mut ResponseOut(&mut head));
     send(session, head, problem.body).await
 }
 
 /// Sends an answer of `lb`'s own.
 pub(super) async fn reply(session: &mut Session, exchange: &Exchange, reply: Reply) -> Result<()> {
     let mut head = build(reply.status, reply.fields.iter(), Some(reply.body.len()))?;
-    exchange.edit_reply(&mut ResponseOut(&mut head));
+    exchange.edit_own(&mut ResponseOut(&mut head));
     send(session, head, reply.body).await
 }
 
-/// Sends a stored object.
+/// Sends a stored object, or says that the client has it.
 pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -> Result<()> {
-    let mut head = build(hit.status(), hit.fields().iter(), None)?;
-    exchange.edit_hit(hit, &mut ResponseOut(&mut head));
-    let bodyless = session.req_header().method == Method::HEAD || hit.body().is_empty();
-    session.write_response_header(Box::new(head), bodyless).await?;
-    if bodyless {
-        return Ok(());
+    let object = hit.object();
+    if exchange.not_modified(&Request(session.req_header()), object) {
+        let head = build(StatusCode::NOT_MODIFIED, object.fields().iter(), None)?;
+        return stored_head(session, exchange, head, object, hit.age(), true).await;
     }
-    let pieces = hit.body();
-    let last = pieces.len() - 1;
-    for (index, piece) in pieces.iter().enumerate() {
-        session.write_response_body(Some(piece.clone()), index == last).await?;
+    let head = build(object.status(), object.fields().iter(), None)?;
+    let bodyless = session.req_header().method == Method::HEAD || hit.body().is_empty();
+    stored_head(session, exchange, head, object, hit.age(), bodyless).await?;
+    if !bodyless {
+        for piece in hit.body() {
+            session.write_response_body(Some(piece.clone()), false).await?;
+        }
+        session.write_response_body(None, true).await?;
     }
     Ok(())
 }
 
 /// Sends an object while it arrives. An object that breaks off ends the connection, so that nobody takes a part for the whole.
 pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reader: Reader) -> Result<()> {
-    let mut head = build(reader.status(), reader.fields().iter(), None)?;
-    if reader.content_length().is_none() {
+    let object = reader.object();
+    let mut head = build(object.status(), object.fields().iter(), None)?;
+    if object.content_length().is_none() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    exchange.edit_stream(&reader, &mut ResponseOut(&mut head));
-    if session.req_header().method == Method::HEAD {
-        return session.write_response_header(Box::new(head), true).await;
-    }
-    session.write_response_header(Box::new(head), false).await?;
-    loop {
+    let bodyless = session.req_header().method == Method::HEAD;
+    stored_head(session, exchange, head, object, object.age(Now::read()), bodyless).await?;
+    while !bodyless {
         match reader.next().await {
             Ok(Some(piece)) => session.write_response_body(Some(piece), false).await?,
             Ok(None) => return session.write_response_body(None, true).await,
-            Err(broken) => {
-                session.set_keepalive(None);
-                return Err(broken).or_err(ErrorType::ConnectionClosed, "the stored answer broke off as it arrived");
-            }
+            Err(broken) => return Err(broken).or_err(ErrorType::InternalError, "the stored answer broke off as it arrived"),
         }
     }
+    Ok(())
+}
+
+async fn stored_head(
+    session: &mut Session,
+    exchange: &Exchange,
+    mut head: ResponseHeader,
+    object: &Object,
+    age: u64,
+    bodyless: bool,
+) -> Result<()> {
+    exchange.edit_stored(object, age, &mut ResponseOut(&mut head));
+    if head.status == StatusCode::NOT_MODIFIED {
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
+    session.write_response_header(Box::new(head), bodyless).await
 }
 
 fn build<'a>(

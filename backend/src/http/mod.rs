@@ -1,0 +1,136 @@
+//! HTTP: the routes, and what all of them have in common.
+//!
+//! Every answer, also one of the router itself, passes [`observe`], which writes the bodies of errors, the security headers, the
+//! request's line in the log and its metrics.
+
+mod body;
+mod caching;
+mod client;
+mod conditions;
+mod cors;
+mod health;
+mod metrics;
+mod number;
+mod observe;
+mod query;
+mod security;
+mod users;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{future::RouteFuture, get};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::log::Log;
+use crate::settings::HttpSettings;
+use crate::store::Store;
+use caching::Caching;
+use metrics::Metrics;
+
+/// What the handlers work with.
+pub struct App {
+    store: Arc<dyn Store>,
+    caching: Caching,
+    cors: Option<tower_http::cors::CorsLayer>,
+    trusted_proxies: Vec<IpNet>,
+    metrics: Metrics,
+    log: Log,
+    draining: AtomicBool,
+}
+
+impl App {
+    /// Puts it together; connects to nothing.
+    pub fn new(store: Arc<dyn Store>, settings: &HttpSettings, log: Log) -> Self {
+        Self {
+            store,
+            caching: Caching::new(settings.cache_ttl),
+            cors: cors::layer(&settings.cors),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            metrics: Metrics::new(),
+            log,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on `/ready` answers 503, and connections are closed after their answer.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The routes.
+fn router(app: &Arc<App>) -> Router {
+    let routes = Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/users", get(users::list).post(users::create))
+        .route(
+            "/users/{id}",
+            get(users::show).put(users::replace).patch(users::change).delete(users::remove),
+        )
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(CatchPanicLayer::new());
+    let routes = match &app.cors {
+        Some(cors) => routes.layer(cors.clone()),
+        None => routes,
+    };
+    routes
+        .layer(from_fn_with_state(Arc::clone(app), observe::observe))
+        .with_state(Arc::clone(app))
+}
+
+/// The application as hyper sees it. A clone serves one connection.
+#[derive(Clone)]
+pub struct Service {
+    router: Router,
+    peer: Peer,
+}
+
+/// The other end of the connection.
+#[derive(Clone, Copy)]
+struct Peer(IpAddr);
+
+impl Service {
+    /// Builds the routes.
+    pub fn new(app: Arc<App>) -> Self {
+        Self {
+            router: router(&app),
+            peer: Peer(IpAddr::from([0, 0, 0, 0])),
+        }
+    }
+
+    /// The same application, for a connection with `peer`.
+    #[must_use]
+    pub fn for_peer(&self, peer: IpAddr) -> Self {
+        Self {
+            router: self.router.clone(),
+            peer: Peer(peer.to_canonical()),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        // A router is always ready.
+        tower::Service::call(&mut self.router.clone(), request)
+    }
+}

@@ -1,0 +1,144 @@
+//! `/users`: extract, call, reply.
+
+use std::sync::Arc;
+
+use axum::Json as Reply;
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::body::Json;
+use super::query::Part;
+use super::{App, caching, conditions, number};
+use crate::error::Problem;
+use crate::store::Changed;
+use crate::users::{Change, User};
+
+type Answer = Result<Response, Problem>;
+
+/// The id in `/users/{id}`. What cannot be the id of a user is the path of no user: 404.
+pub(super) struct Id(i64);
+
+impl<S: Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // The route has matched, so the id is all that is behind the last slash.
+        let id = parts.uri.path().rsplit('/').next().and_then(number::parse);
+        id.map(Self).ok_or_else(Problem::no_such_user)
+    }
+}
+
+#[derive(Serialize)]
+struct Page {
+    users: Vec<User>,
+    page: i64,
+    limit: i64,
+    total: i64,
+}
+
+#[derive(Serialize)]
+struct Behind {
+    users: Vec<User>,
+    limit: i64,
+    /// What to give as `after` for the next part; null at the end.
+    next: Option<i64>,
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, part: Part) -> Answer {
+    let mut response = match part {
+        Part::Page { page, limit, offset } => {
+            let (users, total) = app.store.page(offset, limit).await?;
+            Reply(Page { users, page, limit, total }).into_response()
+        }
+        Part::After { id, limit } => {
+            // One more than asked for tells whether there is a next part.
+            let mut users = app.store.after(id, limit + 1).await?;
+            let asked = usize::try_from(limit).unwrap_or(usize::MAX);
+            let more = users.len() > asked;
+            users.truncate(asked);
+            let next = users.last().map(|user| user.id).filter(|_| more);
+            Reply(Behind { users, limit, next }).into_response()
+        }
+    };
+    app.caching.list_read(response.headers_mut());
+    Ok(response)
+}
+
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap) -> Answer {
+    let user = app.store.user(id).await?.ok_or_else(Problem::no_such_user)?;
+    let mut response = if conditions::is_known(&headers, &user) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Reply(&user).into_response()
+    };
+    response.headers_mut().insert(ETAG, conditions::etag(&user));
+    app.caching.user_read(response.headers_mut(), id);
+    Ok(response)
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, Json(fields): Json) -> Answer {
+    let new = fields.into_new_user().map_err(Problem::invalid)?;
+    let user = app.store.create(&new).await?;
+    let location = HeaderValue::try_from(format!("/users/{}", user.id)).map_err(|e| Problem::internal(e.to_string()))?;
+    let mut response = (
+        StatusCode::CREATED,
+        [(ETAG, conditions::etag(&user)), (LOCATION, location)],
+        Reply(user),
+    )
+        .into_response();
+    caching::created(response.headers_mut());
+    Ok(response)
+}
+
+pub(super) async fn replace(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap, Json(fields): Json) -> Answer {
+    let new = fields.into_new_user().map_err(Problem::invalid)?;
+    let change = Change {
+        name: Some(new.name),
+        email: Some(new.email),
+    };
+    update(&app, id, &change, &headers).await
+}
+
+pub(super) async fn change(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap, Json(fields): Json) -> Answer {
+    let change = fields.into_change().map_err(Problem::invalid)?;
+    if !change.is_empty() {
+        return update(&app, id, &change, &headers).await;
+    }
+    // Nothing changes, so nothing is written and no cached answer is outdated.
+    let user = app.store.user(id).await?.ok_or_else(Problem::no_such_user)?;
+    if conditions::condition(&headers, id).allows(user.version) {
+        Ok(changed(user))
+    } else {
+        Err(Problem::precondition_failed())
+    }
+}
+
+async fn update(app: &App, id: i64, change: &Change, headers: &HeaderMap) -> Answer {
+    let user = done(app.store.update(id, change, &conditions::condition(headers, id)).await?)?;
+    let mut response = changed(user);
+    caching::changed(response.headers_mut(), id);
+    Ok(response)
+}
+
+fn changed(user: User) -> Response {
+    ([(ETAG, conditions::etag(&user))], Reply(user)).into_response()
+}
+
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap) -> Answer {
+    done(app.store.delete(id, &conditions::condition(&headers, id)).await?)?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    caching::changed(response.headers_mut(), id);
+    Ok(response)
+}
+
+fn done<T>(outcome: Changed<T>) -> Result<T, Problem> {
+    match outcome {
+        Changed::Done(value) => Ok(value),
+        Changed::Missing => Err(Problem::no_such_user()),
+        Changed::Refused => Err(Problem::precondition_failed()),
+    }
+}

@@ -1,0 +1,20 @@
+//! The user API behind `lb`: users in SQLite or PostgreSQL, over HTTP.
+//!
+//! A request passes the layers from top to bottom, and each knows only the one below it:
+//!
+//! | module | knows |
+//! | --- | --- |
+//! | [`serve`] | sockets, signals, draining |
+//! | [`http`] | methods, headers, status codes; turns requests into calls and results into responses |
+//! | [`users`] | what a user is, and what a request may say about one |
+//! | [`store`] | SQL |
+//!
+//! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there) and [`log`].
+
+pub mod error;
+pub mod http;
+pub mod log;
+pub mod serve;
+pub mod settings;
+pub mod store;
+pub mod users;

@@ -1,0 +1,112 @@
+//! What the user may say: the command line, where every option is also an environment variable.
+//!
+//! Everything is taken as text here. What it means, and whether it may be so, is decided in one place (`Settings::serve`), which
+//! can then report all mistakes at once instead of the first.
+
+use clap::{Args, Parser, Subcommand};
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BACKEND_REVISION"), ")");
+
+/// The user API behind lb.
+#[derive(Debug, Parser)]
+#[command(name = "backend", version = VERSION, about, after_help = "Example:\n  AUTH=off PORT=3001 backend serve")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `backend`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the user API
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Bring the database's schema up to date
+    #[command(after_help = "Example:\n  DATABASE_URL=postgres://app@db.internal/users backend migrate")]
+    Migrate(MigrateArgs),
+}
+
+const SERVE_HELP: &str = "\
+Not supported by this version, which refuses to start when one of them is set:
+  DATABASE_REPLICA_URLS, REDIS_URL, JWT_SECRET, GRPC_PORT, EVENTS_URL
+
+Durations are written with their unit: 250ms, 2s, 5m, 1h.
+SIGTERM and SIGINT: /ready answers 503 for DRAIN_DELAY, then what is under way is finished.
+
+Example:
+  AUTH=off PORT=3001 DATABASE_URL=postgres://app@db.internal/users backend serve";
+
+/// Options of `backend serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Port to listen on; 0 takes a free one, which the first line of the log tells
+    #[arg(long, env = "PORT", default_value = "3000", hide_env_values = true)]
+    pub port: String,
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value = "127.0.0.1", hide_env_values = true)]
+    pub host: String,
+    /// Where the users are kept.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Do not bring the schema up to date at start
+    #[arg(long)]
+    pub no_migrate: bool,
+    /// Who must log in: writes, all or off. This version supports off only
+    #[arg(long, env = "AUTH", default_value = "writes", hide_env_values = true)]
+    pub auth: String,
+    /// How long lb may serve a read from its cache
+    #[arg(long, env = "CACHE_TTL", default_value = "300s", hide_env_values = true)]
+    pub cache_ttl: String,
+    /// Origins whose pages may call this API, separated by commas, or *; empty: none
+    #[arg(long, env = "CORS_ORIGINS", default_value = "", hide_env_values = true)]
+    pub cors_origins: String,
+    /// Whose X-Forwarded-For, X-Real-IP and X-Request-ID are believed: addresses and networks, separated by commas
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "127.0.0.0/8", hide_env_values = true)]
+    pub trusted_proxies: String,
+    /// How long requests are still accepted after SIGTERM, while /ready answers 503
+    #[arg(long, env = "DRAIN_DELAY", default_value = "0s", hide_env_values = true)]
+    pub drain_delay: String,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Options of `backend migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How to reach the database.
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// sqlite:FILE, postgres://… or postgresql://…; an SQLite file and its folder are created
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:data/users.db", hide_env_values = true)]
+    pub database_url: String,
+    /// Most connections to the database at once
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value = "20", hide_env_values = true)]
+    pub database_max_connections: String,
+    /// How long a request waits for a connection to the database
+    #[arg(long, env = "DATABASE_CONNECT_TIMEOUT", default_value = "2s", hide_env_values = true)]
+    pub database_connect_timeout: String,
+    /// After which time an unused connection to the database is closed
+    #[arg(long, env = "DATABASE_IDLE_TIMEOUT", default_value = "30s", hide_env_values = true)]
+    pub database_idle_timeout: String,
+}
+
+/// What the log on standard output looks like.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// json or pretty
+    #[arg(long, env = "LOG_FORMAT", default_value = "json", hide_env_values = true)]
+    pub log_format: String,
+    /// off, error, warn, info, debug or trace
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", hide_env_values = true)]
+    pub log_level: String,
+}

@@ -1,0 +1,278 @@
+//! Settings: what the user said (`args`), and what the program uses (here).
+//!
+//! The two are different types, so that nothing behind this module ever meets a wrong or missing value. Constructing [`Settings`]
+//! checks everything and touches nothing: no file, no socket, no name look-up.
+
+mod args;
+mod value;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tracing::level_filters::LevelFilter;
+
+pub use args::{Cli, Command, DatabaseArgs, LogArgs, MigrateArgs, ServeArgs};
+
+/// Settings that a later version will have. Until then, one that is set stops the start: a user who asks for a Redis cache or
+/// for signed tokens must not believe to have them.
+const UNSUPPORTED: [&str; 5] = ["DATABASE_REPLICA_URLS", "REDIS_URL", "JWT_SECRET", "GRPC_PORT", "EVENTS_URL"];
+
+/// Everything that `backend serve` needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Address or name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// Bring the schema up to date at start.
+    pub migrate: bool,
+    /// Who must log in.
+    pub auth: Auth,
+    /// What the HTTP side needs.
+    pub http: HttpSettings,
+    /// How long requests are still accepted once the process was told to stop.
+    pub drain_delay: Duration,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// Who must log in before the API does what it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Nobody.
+    Off,
+}
+
+/// Which database, and how many connections to it.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// Where it is.
+    pub database: Database,
+    /// How connections to it are kept.
+    pub pool: PoolSettings,
+}
+
+/// Where the users are kept.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// In a file, which the servers of one machine share.
+    Sqlite(SqliteConnectOptions),
+    /// In a PostgreSQL server.
+    Postgres(PgConnectOptions),
+}
+
+/// How connections to the database are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings {
+    /// Most connections at once; at least 1.
+    pub max_connections: u32,
+    /// How long to wait for a connection, be it a new one or one in use.
+    pub connect_timeout: Duration,
+    /// After which time an unused connection is closed.
+    pub idle_timeout: Duration,
+}
+
+/// What the HTTP side needs to know.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// How long a shared cache may keep a read.
+    pub cache_ttl: Duration,
+    /// Which pages may call the API.
+    pub cors: Cors,
+    /// Whose word is taken for where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Which pages of other origins may call the API from a browser.
+#[derive(Debug, Clone)]
+pub enum Cors {
+    /// None; no CORS header is ever sent.
+    Off,
+    /// All.
+    Any,
+    /// Those of these origins.
+    Origins(Vec<HeaderValue>),
+}
+
+/// What the log looks like.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSettings {
+    /// One JSON object a line, or text for people.
+    pub format: LogFormat,
+    /// The least important level that is written. Requests are logged at `info`.
+    pub level: LevelFilter,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Text for people.
+    Pretty,
+}
+
+/// Every mistake in the settings, one a line.
+#[derive(Debug)]
+pub struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Settings {
+    /// Checks the arguments of `backend serve`. `environment` finds a variable of the process's environment.
+    pub fn serve(args: &ServeArgs, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
+        let mut check = Check::default();
+        for name in UNSUPPORTED {
+            // An empty value is how compose files spell "not set".
+            if environment(name).is_some_and(|value| !value.is_empty()) {
+                check
+                    .mistakes
+                    .push(format!("{name}: this version does not support it yet, so it must not be set"));
+            }
+        }
+        let host = check.value("HOST", &args.host, value::host);
+        let port = check.value("PORT", &args.port, |text| value::number(text, 0, u16::MAX));
+        let auth = check.value("AUTH", &args.auth, value::auth);
+        let cache_ttl = check.value("CACHE_TTL", &args.cache_ttl, value::duration);
+        let cors = check.value("CORS_ORIGINS", &args.cors_origins, value::cors);
+        let trusted_proxies = check.value("TRUSTED_PROXIES", &args.trusted_proxies, value::networks);
+        let drain_delay = check.value("DRAIN_DELAY", &args.drain_delay, value::duration);
+        let log = check.log(&args.log);
+        let database = check.database(&args.database);
+        let complete = || {
+            let http = HttpSettings {
+                cache_ttl: cache_ttl?,
+                cors: cors?,
+                trusted_proxies: trusted_proxies?,
+            };
+            Some(Self {
+                host: host?,
+                port: port?,
+                database: database?,
+                migrate: !args.no_migrate,
+                auth: auth?,
+                http,
+                drain_delay: drain_delay?,
+                log: log?,
+            })
+        };
+        check.finish(complete)
+    }
+
+    /// Checks the arguments of `backend migrate`.
+    pub fn migrate(args: &MigrateArgs) -> Result<(DatabaseSettings, LogSettings), Mistakes> {
+        let mut check = Check::default();
+        let database = check.database(&args.database);
+        let log = check.log(&args.log);
+        check.finish(|| Some((database?, log?)))
+    }
+}
+
+/// Collects mistakes, so that the user hears of all of them at once.
+#[derive(Default)]
+struct Check {
+    mistakes: Vec<String>,
+}
+
+impl Check {
+    fn value<T>(&mut self, name: &str, text: &str, parse: impl FnOnce(&str) -> Result<T, value::Expected>) -> Option<T> {
+        parse(text)
+            .map_err(|expected| self.mistakes.push(format!("{name}: expected {expected}; found {text:?}")))
+            .ok()
+    }
+
+    fn log(&mut self, args: &LogArgs) -> Option<LogSettings> {
+        let format = self.value("LOG_FORMAT", &args.log_format, value::log_format);
+        let level = self.value("LOG_LEVEL", &args.log_level, value::log_level);
+        Some(LogSettings {
+            format: format?,
+            level: level?,
+        })
+    }
+
+    fn database(&mut self, args: &DatabaseArgs) -> Option<DatabaseSettings> {
+        // The URL may hold a password, so it is not repeated.
+        let database = value::database(&args.database_url)
+            .map_err(|expected| self.mistakes.push(format!("DATABASE_URL: expected {expected}")))
+            .ok();
+        let max_connections = self.value("DATABASE_MAX_CONNECTIONS", &args.database_max_connections, |text| {
+            value::number(text, 1, 10_000)
+        });
+        let connect_timeout = self.value("DATABASE_CONNECT_TIMEOUT", &args.database_connect_timeout, value::positive_duration);
+        let idle_timeout = self.value("DATABASE_IDLE_TIMEOUT", &args.database_idle_timeout, value::positive_duration);
+        let pool = PoolSettings {
+            max_connections: max_connections?,
+            connect_timeout: connect_timeout?,
+            idle_timeout: idle_timeout?,
+        };
+        Some(DatabaseSettings { database: database?, pool })
+    }
+
+    /// `complete` gives `None` only when a value was wrong, and then there is a mistake.
+    fn finish<T>(self, complete: impl FnOnce() -> Option<T>) -> Result<T, Mistakes> {
+        match complete() {
+            Some(value) if self.mistakes.is_empty() => Ok(value),
+            _ => Err(Mistakes(self.mistakes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn serve(arguments: &[&str], environment: &[&str]) -> Result<Settings, Mistakes> {
+        let line = ["backend", "serve"].iter().chain(arguments);
+        let Command::Serve(args) = Cli::parse_from(line).command else {
+            unreachable!("serve was asked for")
+        };
+        Settings::serve(&args, |name| environment.contains(&name).then(|| "x".into()))
+    }
+
+    #[test]
+    fn without_a_word_about_auth_it_does_not_start() {
+        let mistakes = serve(&[], &[]).expect_err("AUTH is not off").to_string();
+        assert!(mistakes.contains("AUTH=off") && mistakes.contains("not built yet"), "{mistakes}");
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let wrong = [
+            "--port=x",
+            "--auth=maybe",
+            "--drain-delay=5",
+            "--log-level=loud",
+            "--database-url=mysql://u:secret@h",
+        ];
+        let mistakes = serve(&wrong, &["REDIS_URL"]).expect_err("all of it is wrong").to_string();
+        let names: Vec<&str> = mistakes.lines().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(names, ["REDIS_URL", "PORT", "AUTH", "DRAIN_DELAY", "LOG_LEVEL", "DATABASE_URL"]);
+        assert!(!mistakes.contains("secret"), "{mistakes}");
+    }
+
+    #[test]
+    fn with_auth_off_the_defaults_are_those_of_the_contract() {
+        let settings = serve(&["--auth=off"], &[]).expect("all defaults are right");
+        assert_eq!((settings.host.as_str(), settings.port, settings.migrate), ("127.0.0.1", 3000, true));
+        assert_eq!(settings.database.pool.max_connections, 20);
+        assert_eq!(settings.database.pool.connect_timeout, Duration::from_secs(2));
+        assert_eq!(settings.database.pool.idle_timeout, Duration::from_secs(30));
+        assert_eq!(settings.http.cache_ttl, Duration::from_secs(300));
+        assert_eq!(settings.drain_delay, Duration::ZERO);
+    }
+}

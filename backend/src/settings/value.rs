@@ -1,0 +1,219 @@
+//! How one setting's text becomes a value. Each function says what it expected; the caller adds the setting's name and what was found.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
+use tracing::level_filters::LevelFilter;
+
+use super::{Auth, Cors, Database, LogFormat};
+
+/// What was expected instead.
+pub(super) type Expected = String;
+
+const DURATION: &str = "a duration such as 250ms, 2s, 5m or 1h";
+
+pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or(DURATION)?;
+    let (number, unit) = text.split_at(unit_at);
+    let millis_each = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(DURATION.into()),
+    };
+    let number: u64 = number.parse().map_err(|_| DURATION)?;
+    // A year is more than any of these settings can mean, and keeps sums of them far from overflow.
+    let millis = number.checked_mul(millis_each).filter(|millis| *millis <= 365 * 24 * 3_600_000);
+    Ok(Duration::from_millis(millis.ok_or("a duration of at most a year")?))
+}
+
+pub(super) fn positive_duration(text: &str) -> Result<Duration, Expected> {
+    let value = duration(text)?;
+    if value.is_zero() {
+        Err("a duration above 0".into())
+    } else {
+        Ok(value)
+    }
+}
+
+pub(super) fn number<N: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: N, most: N) -> Result<N, Expected> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let value = text.parse().ok().filter(|value| digits && *value >= least && *value <= most);
+    value.ok_or_else(|| format!("a whole number from {least} to {most}"))
+}
+
+pub(super) fn host(text: &str) -> Result<String, Expected> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("an IP address or a host name".into())
+    }
+}
+
+pub(super) fn auth(text: &str) -> Result<Auth, Expected> {
+    match text {
+        "off" => Ok(Auth::Off),
+        "writes" | "all" => Err("off, because authentication is not built yet; \
+            to run without it, so that everybody who reaches the port may change everything, start with AUTH=off"
+            .into()),
+        _ => Err("writes, all or off".into()),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Expected> {
+    match text {
+        "json" => Ok(LogFormat::Json),
+        "pretty" => Ok(LogFormat::Pretty),
+        _ => Err("json or pretty".into()),
+    }
+}
+
+pub(super) fn log_level(text: &str) -> Result<LevelFilter, Expected> {
+    match text {
+        "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err("off, error, warn, info, debug or trace".into()),
+    }
+}
+
+/// The non-empty items of a comma-separated list.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Expected> {
+    let network = |item: &str| {
+        let one = || item.parse::<IpAddr>().ok().map(IpNet::from);
+        item.parse::<IpNet>().ok().or_else(one)
+    };
+    let expected = "addresses and networks such as 10.0.0.0/8, separated by commas";
+    items(text).map(|item| network(item).ok_or_else(|| expected.into())).collect()
+}
+
+pub(super) fn cors(text: &str) -> Result<Cors, Expected> {
+    let origins: Vec<&str> = items(text).collect();
+    match origins.as_slice() {
+        [] => Ok(Cors::Off),
+        ["*"] => Ok(Cors::Any),
+        _ => origins.into_iter().map(origin).collect::<Result<_, _>>().map(Cors::Origins),
+    }
+}
+
+/// An origin as browsers send it: scheme, host and port, and nothing behind them (RFC 6454, section 7).
+fn origin(text: &str) -> Result<HeaderValue, Expected> {
+    let expected = || "* alone, or origins such as https://app.example.com, separated by commas, without a path".to_owned();
+    let (scheme, authority) = text.split_once("://").ok_or_else(expected)?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
+    let known = matches!(scheme, "http" | "https");
+    if known && !authority.is_empty() && authority.bytes().all(plain) {
+        HeaderValue::from_str(text).map_err(|_| expected())
+    } else {
+        Err(expected())
+    }
+}
+
+pub(super) fn database(url: &str) -> Result<Database, Expected> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => sqlite(url),
+        Some("postgres" | "postgresql") => postgres(url),
+        _ => Err("a URL that starts with sqlite:, postgres: or postgresql:".into()),
+    }
+}
+
+fn sqlite(url: &str) -> Result<Database, Expected> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|e| format!("an SQLite URL ({e})"))?;
+    let name = options.get_filename().as_os_str();
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    if in_memory || name.is_empty() {
+        return Err("a file, as in sqlite:data/users.db: what is in memory cannot be shared by several servers".into());
+    }
+    Ok(Database::Sqlite(options))
+}
+
+fn postgres(url: &str) -> Result<Database, Expected> {
+    let options = PgConnectOptions::from_str(url).map_err(|e| format!("a PostgreSQL URL ({e})"))?;
+    match options.get_ssl_mode() {
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => Ok(Database::Postgres(options)),
+        _ => Err("sslmode=disable, allow or prefer: this version cannot speak TLS to the database".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_number_and_a_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "5", "s", "1.5s", "-1s", "2 s", "2S", "99999999999999999999s", "9999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong:?} was taken");
+        }
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn numbers_are_digits_within_their_range() {
+        assert_eq!(number::<u16>("0", 0, 65_535), Ok(0));
+        for wrong in ["", "+1", "-1", "65536", "1e3", " 1"] {
+            assert!(number::<u16>(wrong, 0, 65_535).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_single_address_is_a_network_of_one() {
+        let trusted = networks("10.0.0.0/8, ::1").expect("both are fine");
+        assert!(trusted[1].contains(&"::1".parse::<IpAddr>().expect("an address")));
+        assert_eq!(networks(""), Ok(vec![]));
+        assert!(networks("10.0.0.0/8,localhost").is_err());
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        assert!(matches!(cors(""), Ok(Cors::Off)));
+        assert!(matches!(cors("*"), Ok(Cors::Any)));
+        assert!(matches!(cors("https://a.example, http://localhost:5173"), Ok(Cors::Origins(list)) if list.len() == 2));
+        for wrong in [
+            "https://a.example/",
+            "a.example",
+            "ftp://a.example",
+            "*,https://a.example",
+            "https://A.example",
+        ] {
+            assert!(cors(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn only_databases_that_servers_can_share_are_taken() {
+        assert!(matches!(database("sqlite:data/users.db"), Ok(Database::Sqlite(_))));
+        assert!(matches!(database("sqlite:///tmp/users.db"), Ok(Database::Sqlite(_))));
+        assert!(matches!(database("postgres://app@localhost/users"), Ok(Database::Postgres(_))));
+        assert!(matches!(database("postgresql://app@localhost/users"), Ok(Database::Postgres(_))));
+        for wrong in [
+            "",
+            "mysql://x",
+            "sqlite::memory:",
+            "sqlite:",
+            "sqlite:a.db?mode=memory",
+            "sqlite:a.db?what=1",
+            "postgres://h/d?sslmode=require",
+        ] {
+            assert!(database(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Where the users are kept: one contract, and two databases behind it.
+//!
+//! SQL lives here and nowhere else; rules about users, HTTP and settings do not. Each call is exactly one statement (`update` and
+//! `delete` may need a second one to find out why nothing was changed), so that what a request costs does not depend on how many
+//! users there are in its answer.
+
+mod error;
+mod migrate;
+mod pool;
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use error::StoreError;
+pub use migrate::MigrationError;
+pub use pool::PoolStatus;
+
+use crate::settings::{Database, DatabaseSettings};
+use crate::users::{Change, NewUser, User};
+
+/// The result of a call to the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The users, in whatever database.
+///
+/// Calls may come from any number of tasks and processes at once. A call that returns `Ok` after a write has made it durable.
+/// Every call ends within a bounded time: [`StoreError::Unavailable`] when the database is too slow, too busy or away.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// One user.
+    async fn user(&self, id: i64) -> Result<Option<User>>;
+
+    /// Users by id, without the first `offset`, at most `limit`; and how many there are in all, counted at the same moment.
+    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)>;
+
+    /// Users by id, from the first one above `id`, at most `limit`.
+    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>>;
+
+    /// Adds a user. [`StoreError::EmailTaken`] comes from the database's constraint, so that of two at once only one succeeds.
+    async fn create(&self, user: &NewUser) -> Result<User>;
+
+    /// Changes a user, if its version is one that `condition` allows: checked and changed in one statement.
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>>;
+
+    /// Removes a user, under the same condition.
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>>;
+
+    /// Returns when the database has answered.
+    async fn ping(&self) -> Result<()>;
+
+    /// Whether the schema is what this version needs, or newer.
+    async fn is_migrated(&self) -> Result<bool>;
+
+    /// Brings the schema up to date; safe when several processes do it at once.
+    async fn migrate(&self) -> std::result::Result<(), MigrationError>;
+
+    /// Connections and statements, for the metrics.
+    fn pool(&self) -> PoolStatus;
+
+    /// Gives all connections back to the database. Later calls fail.
+    async fn close(&self);
+}
+
+/// Which versions of a user a write may meet.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Only these, when given. An empty list allows none.
+    pub only: Option<Vec<i64>>,
+    /// None of these.
+    pub except: Vec<i64>,
+}
+
+impl Condition {
+    /// Whether it allows a user of this version.
+    pub fn allows(&self, version: i64) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&version)) && !self.except.contains(&version)
+    }
+
+    /// Whether it allows every version.
+    pub fn is_empty(&self) -> bool {
+        self.only.is_none() && self.except.is_empty()
+    }
+}
+
+/// What came of a write under a condition.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Changed<T> {
+    /// It is done.
+    Done(T),
+    /// There is no such user.
+    Missing,
+    /// The user's version is not one that the condition allows.
+    Refused,
+}
+
+/// Makes the store that the settings ask for. Connects to nothing yet.
+pub fn open(settings: &DatabaseSettings) -> Arc<dyn Store> {
+    match &settings.database {
+        Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool)),
+        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, settings.pool)),
+    }
+}

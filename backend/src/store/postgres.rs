@@ -1,0 +1,164 @@
+//! Users in PostgreSQL.
+//!
+//! One statement a call, prepared once a connection. A single statement is a transaction of its own; under READ COMMITTED an
+//! UPDATE that waited for another one checks its WHERE clause again on what the other left behind, so a condition on the version
+//! holds at the moment of the change.
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+use tokio::time::timeout;
+
+use super::migrate::{self, MigrationError};
+use super::pool::Pool;
+use super::{Changed, Condition, PoolStatus, Result, Store};
+use crate::settings::PoolSettings;
+use crate::users::{Change, NewUser, User};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+pub(super) struct Postgres {
+    options: PgConnectOptions,
+    settings: PoolSettings,
+    pool: Pool<PgConnection>,
+}
+
+impl Postgres {
+    pub(super) fn new(options: &PgConnectOptions, settings: PoolSettings) -> Self {
+        let options = options.clone().application_name("backend");
+        let pool = Pool::new(options.clone(), settings);
+        Self { options, settings, pool }
+    }
+
+    /// Why a write with this condition found nothing to change.
+    async fn why_not<T>(&self, id: i64, condition: &Condition) -> Result<Changed<T>> {
+        if condition.is_empty() {
+            return Ok(Changed::Missing);
+        }
+        Ok(if self.user(id).await?.is_some() {
+            Changed::Refused
+        } else {
+            Changed::Missing
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn user(&self, id: i64) -> Result<Option<User>> {
+        const SQL: &str = "SELECT id, name, email, version FROM users WHERE id = $1";
+        let row = self
+            .pool
+            .read(async move |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)
+            .await?;
+        Ok(row.map(user))
+    }
+
+    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)> {
+        // The join keeps one row, with the count, where the page is empty.
+        const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT count(*) AS total FROM users) t \
+            LEFT JOIN (SELECT id, name, email, version FROM users ORDER BY id LIMIT $1 OFFSET $2) u ON true ORDER BY u.id";
+        type Row = (Option<i64>, Option<String>, Option<String>, Option<i64>, i64);
+        let rows: Vec<Row> = self
+            .pool
+            .read(async move |c| sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(c).await)
+            .await?;
+        let total = rows.first().map_or(0, |row| row.4);
+        let users = rows
+            .into_iter()
+            .filter_map(|(id, name, email, version, _)| Some(user((id?, name?, email?, version?))));
+        Ok((users.collect(), total))
+    }
+
+    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>> {
+        const SQL: &str = "SELECT id, name, email, version FROM users WHERE id > $1 ORDER BY id LIMIT $2";
+        let rows = self
+            .pool
+            .read(async move |c| sqlx::query_as(SQL).bind(id).bind(limit).fetch_all(c).await)
+            .await?;
+        Ok(rows.into_iter().map(user).collect())
+    }
+
+    async fn create(&self, new: &NewUser) -> Result<User> {
+        const SQL: &str = "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id, name, email, version";
+        let (name, email) = (new.name.as_str(), new.email.as_str());
+        let row = self
+            .pool
+            .write(async |c| sqlx::query_as(SQL).bind(name).bind(email).fetch_one(c).await)
+            .await?;
+        Ok(user(row))
+    }
+
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
+        const SQL: &str = "UPDATE users SET name = coalesce($2, name), email = coalesce($3, email), version = version + 1 \
+            WHERE id = $1 AND ($4::bigint[] IS NULL OR version = ANY ($4)) AND version <> ALL ($5::bigint[]) \
+            RETURNING id, name, email, version";
+        let name = change.name.as_ref().map(|name| name.as_str());
+        let email = change.email.as_ref().map(|email| email.as_str());
+        let (only, except) = (condition.only.as_deref(), condition.except.as_slice());
+        let write = async |c: &mut PgConnection| {
+            sqlx::query_as(SQL)
+                .bind(id)
+                .bind(name)
+                .bind(email)
+                .bind(only)
+                .bind(except)
+                .fetch_optional(c)
+                .await
+        };
+        match self.pool.write(write).await? {
+            Some(row) => Ok(Changed::Done(user(row))),
+            None => self.why_not(id, condition).await,
+        }
+    }
+
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>> {
+        const SQL: &str = "DELETE FROM users WHERE id = $1 AND ($2::bigint[] IS NULL OR version = ANY ($2)) \
+            AND version <> ALL ($3::bigint[])";
+        let (only, except) = (condition.only.as_deref(), condition.except.as_slice());
+        let write = async |c: &mut PgConnection| sqlx::query(SQL).bind(id).bind(only).bind(except).execute(c).await;
+        match self.pool.write(write).await?.rows_affected() {
+            0 => self.why_not(id, condition).await,
+            _ => Ok(Changed::Done(())),
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.pool.read(async move |c| sqlx::query("SELECT 1").execute(c).await).await?;
+        Ok(())
+    }
+
+    async fn is_migrated(&self) -> Result<bool> {
+        const SQL: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+        let version: Option<i64> = self.pool.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
+        Ok(version.is_some_and(|version| version >= migrate::newest(&MIGRATIONS)))
+    }
+
+    async fn migrate(&self) -> std::result::Result<(), MigrationError> {
+        // Else "IF NOT EXISTS" says each time that it does exist.
+        let options = self.options.clone().options([("client_min_messages", "warning")]);
+        let connecting = timeout(self.settings.connect_timeout, options.connect()).await;
+        let mut connection = match connecting {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(e)) => return Err(MigrationError::Unavailable(e.to_string())),
+            Err(_) => return Err(MigrationError::Unavailable("no connection in time".into())),
+        };
+        migrate::run(&MIGRATIONS, &mut connection).await?;
+        // All is done; a goodbye that does not arrive changes nothing.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    fn pool(&self) -> PoolStatus {
+        self.pool.status()
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn user((id, name, email, version): (i64, String, String, i64)) -> User {
+    User { id, name, email, version }
+}

@@ -1,0 +1,14 @@
+//! The API over a real socket, on both databases.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod caching;
+mod conditions;
+mod crud;
+mod errors;
+mod listing;
+mod operation;
+mod outage;

@@ -1,0 +1,134 @@
+//! `[[routes]]` and its tables.
+
+use super::Shape::{Duration, Integer, List, Number, Pattern, Size, Table, Text};
+use super::{HEADERS, Key, NETWORK, Preset, TableDef, URL_PATH, key};
+
+/// `redirect.status`.
+pub(crate) const REDIRECTS: &[u64] = &[301, 302, 303, 307, 308];
+/// The names in `{}` of a template.
+pub(crate) const PLACEHOLDERS: &[&str] = &["scheme", "host", "path", "query"];
+
+/// One of `[[routes]]`.
+pub(crate) static ROUTE: TableDef = TableDef {
+    title: "[[routes]]",
+    about: "What is done with which requests. All conditions must hold; one of upstream, redirect and respond says what is done.",
+    keys: ROUTE_KEYS,
+    later: &[
+        "split",
+        "mirror",
+        "rate_limit",
+        "auth",
+        "compress",
+        "error_pages",
+        "fault",
+        "retry_idempotency_key",
+    ],
+};
+
+const ROUTE_KEYS: &[Key] = &[
+    key("name", Text, "Its label in metrics and logs; without it, host and path as written."),
+    key(
+        "host",
+        Text,
+        "\"api.example.com\", or \"*.example.com\" for every name below; without it, every host.",
+    ),
+    key(
+        "path",
+        Pattern("^(/|=/|~)"),
+        "\"/users\": it and what is below; \"=/users\": it alone; '~^/u/[0-9]+$': what the regular expression finds something in.",
+    )
+    .text("/"),
+    key("methods", List(&Text), "The methods that it takes; without it, every one."),
+    key("headers", HEADERS, "Headers that the request must have, with exactly these values.").default(Preset::Table),
+    key("upstream", Text, "The upstream that the request goes to."),
+    key("redirect", Table(&REDIRECT), "Sends the client elsewhere."),
+    key("respond", Table(&RESPOND), "Answers the client at once."),
+    key(
+        "rewrite",
+        Table(&REWRITE),
+        "How the path is changed before the request goes to the upstream.",
+    ),
+    key("request_headers", Table(&HEADER_EDITS), "Edits of the request's headers."),
+    key("response_headers", Table(&HEADER_EDITS), "Edits of the response's headers."),
+    key("cache", Table(&ROUTE_CACHE), "Caches responses. Off without it."),
+    key("max_body", Size, "The largest request body here; without it, as in [limits]."),
+    key("allow", List(&NETWORK), "The only clients that may come."),
+    key("deny", List(&NETWORK), "Clients that may not come, even if allowed.").default(Preset::List(&[])),
+];
+
+/// `redirect`.
+pub(crate) static REDIRECT: TableDef = TableDef {
+    title: "[routes.redirect]",
+    about: "Sends the client elsewhere.",
+    keys: &[
+        key(
+            "to",
+            Text,
+            "The URL, with {scheme}, {host}, {path} and {query} from the request; {query} has its `?`.",
+        )
+        .required(),
+        key("status", Number(REDIRECTS), "301, 302, 303, 307 or 308.").integer(308),
+    ],
+    later: &[],
+};
+
+/// `respond`.
+pub(crate) static RESPOND: TableDef = TableDef {
+    title: "[routes.respond]",
+    about: "Answers the client at once.",
+    keys: &[
+        key("status", Integer(200, 599), "The status.").integer(200),
+        key("body", Text, "The body.").text(""),
+        key("content_type", Text, "The Content-Type.").text("text/plain"),
+    ],
+    later: &[],
+};
+
+/// `rewrite`.
+pub(crate) static REWRITE: TableDef = TableDef {
+    title: "[routes.rewrite]",
+    about: "How the path is changed before the request goes to the upstream.",
+    keys: &[
+        key(
+            "strip_prefix",
+            URL_PATH,
+            "Taken off the path where it starts with it, by whole segments.",
+        ),
+        key("add_prefix", URL_PATH, "Then put before the path."),
+    ],
+    later: &[],
+};
+
+/// `request_headers` and `response_headers`.
+pub(crate) static HEADER_EDITS: TableDef = TableDef {
+    title: "[routes.request_headers] or [routes.response_headers]",
+    about: "Edits of headers: removed first, then set, then added.",
+    keys: &[
+        key("set", HEADERS, "Headers that replace what is there.").default(Preset::Table),
+        key("add", HEADERS, "Headers that come beside what is there.").default(Preset::Table),
+        key("remove", List(&Text), "Headers that are taken away.").default(Preset::List(&[])),
+    ],
+    later: &[],
+};
+
+/// `cache` of a route.
+pub(crate) static ROUTE_CACHE: TableDef = TableDef {
+    title: "[routes.cache]",
+    about: "Caches responses, as RFC 9111 has it for a shared cache.",
+    keys: &[
+        key(
+            "ttl",
+            Duration,
+            "The freshness of responses that say nothing themselves; \"0s\": only what the origin makes fresh.",
+        )
+        .text("0s"),
+        key("statuses", List(&Integer(200, 599)), "The statuses that get this freshness.").default(Preset::List(&[
+            Preset::Integer(200),
+            Preset::Integer(203),
+            Preset::Integer(301),
+            Preset::Integer(308),
+        ])),
+        key("key", Text, "What tells one object from another, besides its upstream.").text("{scheme}://{host}{path}{query}"),
+    ],
+    later: &["stale_while_revalidate", "stale_if_error", "vary_on", "bypass_on"],
+};

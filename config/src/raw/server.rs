@@ -1,0 +1,144 @@
+//! `[server]`, `[limits]` and `[cache]`.
+
+use super::Shape::{Duration, Either, Integer, List, OneOf, Size, Table, Text};
+use super::{Choice, Key, MANY, NETWORK, OFF, Preset, SOCKET, Shape, TableDef, key};
+
+/// `log_level`.
+pub(crate) const LOG_LEVEL: Choice = Choice {
+    what: "log_level",
+    names: &["error", "warn", "info", "debug", "trace"],
+    later: &[],
+};
+/// `access_log.format`.
+pub(crate) const LOG_FORMAT: Choice = Choice {
+    what: "format",
+    names: &["json", "combined"],
+    later: &[],
+};
+/// The most worker threads.
+pub(crate) const MAX_THREADS: u64 = 1024;
+
+const ADMIN_SHAPES: &[Shape] = &[OFF, SOCKET, Table(&ADMIN)];
+const THREADS_SHAPES: &[Shape] = &[OneOf(&["auto"]), Integer(1, MAX_THREADS)];
+const ACCESS_LOG_SHAPES: &[Shape] = &[OFF, Table(&ACCESS_LOG)];
+
+/// `[server]`.
+pub(crate) static SERVER: TableDef = TableDef {
+    title: "[server]",
+    about: "Where lb listens, and how its process behaves.",
+    keys: &[
+        key(
+            "listen",
+            List(&SOCKET),
+            "Where clients are accepted: HTTP/1.1, and HTTP/2 with prior knowledge.",
+        )
+        .required(),
+        key(
+            "admin",
+            Either(ADMIN_SHAPES),
+            "The admin address: status, metrics, reload, purge. Any other than a loopback address needs a token.",
+        )
+        .text("127.0.0.1:9901"),
+        key("threads", Either(THREADS_SHAPES), "Worker threads; \"auto\": one for each core.").text("auto"),
+        key("grace_period", Duration, "How long requests under way may take at shutdown.").text("30s"),
+        key("access_log", Either(ACCESS_LOG_SHAPES), "Where each request is logged, and how.").default(Preset::Table),
+        key(
+            "log_level",
+            OneOf(LOG_LEVEL.names),
+            "The least severe message of lb's own log, on standard error.",
+        )
+        .text("info"),
+        key(
+            "trusted_proxies",
+            List(&NETWORK),
+            "Clients whose X-Forwarded-* and X-Request-ID headers are believed.",
+        )
+        .default(Preset::List(&[])),
+    ],
+    later: &["tls", "proxy_protocol"],
+};
+
+/// `server.admin` as a table.
+pub(crate) static ADMIN: TableDef = TableDef {
+    title: "[server.admin]",
+    about: "The admin address with a token.",
+    keys: &[
+        key("listen", SOCKET, "The admin address.").text("127.0.0.1:9901"),
+        key(
+            "token",
+            Text,
+            "What every path but /healthz and /readyz asks for, as `Authorization: Bearer`.",
+        ),
+    ],
+    later: &[],
+};
+
+/// `server.access_log` as a table.
+pub(crate) static ACCESS_LOG: TableDef = TableDef {
+    title: "[server.access_log]",
+    about: "Where each request is logged, and how.",
+    keys: &[
+        key("path", Text, "\"stdout\", or a file, which is opened again at SIGUSR1.").text("stdout"),
+        key(
+            "format",
+            OneOf(LOG_FORMAT.names),
+            "One JSON object a line, or the combined format of Apache and nginx.",
+        )
+        .text("json"),
+    ],
+    later: &[],
+};
+
+/// `[limits]`.
+pub(crate) static LIMITS: TableDef = TableDef {
+    title: "[limits]",
+    about: "What a client may ask of lb.",
+    keys: LIMIT_KEYS,
+    later: &["max_connections_per_ip"],
+};
+
+const LIMIT_KEYS: &[Key] = &[
+    key(
+        "header_timeout",
+        Duration,
+        "For a whole request head, on every request of a connection: 408 beyond.",
+    )
+    .text("10s"),
+    key("body_timeout", Duration, "Between two reads of a request body: 408 beyond.").text("30s"),
+    key("idle_timeout", Duration, "Of a client connection between two requests.").text("75s"),
+    key("max_body", Size, "The largest request body: 413 beyond.").text("10MB"),
+    key(
+        "max_header_bytes",
+        Size,
+        "The largest request head: 431 beyond; 414 where the target alone is beyond.",
+    )
+    .text("64KiB"),
+    key(
+        "max_headers",
+        Integer(1, 65_535),
+        "The most header fields of a request: 431 beyond.",
+    )
+    .integer(128),
+    key(
+        "max_connections",
+        Integer(1, MANY),
+        "Client connections at once. Over it the longest idle one is closed; with none idle a new one waits to be accepted.",
+    )
+    .integer(10_000),
+];
+
+/// `[cache]`.
+pub(crate) static CACHE: TableDef = TableDef {
+    title: "[cache]",
+    about: "The store of cached responses, shared by all routes.",
+    keys: &[
+        key(
+            "memory",
+            Size,
+            "The most memory that stored responses take, all that they cost counted.",
+        )
+        .text("256MiB"),
+        key("max_object", Size, "The largest body that is stored.").text("8MiB"),
+    ],
+    later: &["redis", "coherence"],
+};

@@ -1,0 +1,197 @@
+//! `[upstreams.NAME]` and its tables.
+
+use super::Shape::{Boolean, Duration, Either, Integer, List, OneOf, Pattern, Table, Text};
+use super::{Choice, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
+
+/// `balance`.
+pub(crate) const BALANCE: Choice = Choice {
+    what: "balance",
+    names: &["least_conn", "round_robin", "random", "p2c", "hash"],
+    later: &["ewma", "maglev"],
+};
+/// `protocol`.
+pub(crate) const PROTOCOL: Choice = Choice {
+    what: "protocol",
+    names: &["http"],
+    later: &["https", "h2c", "h2"],
+};
+/// `health_check.type`.
+pub(crate) const CHECK: Choice = Choice {
+    what: "type",
+    names: &["http", "tcp"],
+    later: &["grpc"],
+};
+/// `retry.on`.
+pub(crate) const RETRY_ON: Choice = Choice {
+    what: "reason to retry",
+    names: &["connect", "reset", "timeout", "invalid", "502", "503", "504"],
+    later: &[],
+};
+/// The largest weight.
+pub(crate) const MAX_WEIGHT: u64 = 65_535;
+
+/// `[upstreams.NAME]`.
+pub(crate) static UPSTREAM: TableDef = TableDef {
+    title: "[upstreams.NAME]",
+    about: "Servers that do the same, and how requests are spread over them.",
+    keys: UPSTREAM_KEYS,
+    later: &[
+        "tls",
+        "panic_percent",
+        "slow_start",
+        "circuit_breaker",
+        "queue",
+        "adaptive_concurrency",
+        "hedge",
+        "sticky",
+    ],
+};
+
+const UPSTREAM_KEYS: &[Key] = &[
+    key(
+        "balance",
+        OneOf(BALANCE.names),
+        "How a server is chosen: the least busy by its weight, smooth weighted round robin, at random by weight, the less busy of two, or by a hash ring.",
+    )
+    .text("least_conn"),
+    key("hash_on", Pattern("^(client_ip|path|header:.+|cookie:.+)$"), "What balance = \"hash\" goes by.").text("client_ip"),
+    key(
+        "servers",
+        List(&SERVER_SHAPE),
+        "The servers: \"127.0.0.1:3001\", \"[::1]:3001\", \"unix:/run/users.sock\", \"name:3000\", or a table with more about one.",
+    )
+    .required(),
+    key("protocol", OneOf(PROTOCOL.names), "What is spoken with the servers.").text("http"),
+    key("host", Text, "The Host header that servers get; without it, they get the client's."),
+    key("health_check", Table(&HEALTH_CHECK), "Active checks of each server. Without it, every server counts as healthy from the start."),
+    key(
+        "passive_health",
+        Either(PASSIVE_SHAPES),
+        "Takes a server out for a while when its answers fail. On unless it is \"off\".",
+    )
+    .default(Preset::Table),
+    key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
+    key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
+        .default(Preset::Table),
+    key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
+];
+
+/// Where a server is.
+const ADDRESS: Shape = Pattern(r"^(unix:.+|.+:\d{1,5})$");
+const SERVER_SHAPE: Shape = Either(&[ADDRESS, Table(&SERVER_ENTRY)]);
+const PASSIVE_SHAPES: &[Shape] = &[OFF, Table(&PASSIVE_HEALTH)];
+const RETRY_SHAPES: &[Shape] = &[OFF, Table(&RETRY)];
+
+/// One of `servers` as a table.
+pub(crate) static SERVER_ENTRY: TableDef = TableDef {
+    title: "an entry of `servers`",
+    about: "One server.",
+    keys: &[
+        key("address", ADDRESS, "Where it is.").required(),
+        key(
+            "weight",
+            Integer(0, MAX_WEIGHT),
+            "Its share among the others; 0 gets no new request.",
+        )
+        .integer(1),
+        key("max_connections", Integer(0, MANY), "The most requests at once; 0: no limit.").integer(0),
+        key("backup", Boolean, "Used only while no other server is eligible.").default(Preset::Boolean(false)),
+    ],
+    later: &[],
+};
+
+/// `health_check`.
+pub(crate) static HEALTH_CHECK: TableDef = TableDef {
+    title: "[upstreams.NAME.health_check]",
+    about: "Active checks of each server.",
+    keys: &[
+        key(
+            "type",
+            OneOf(CHECK.names),
+            "A GET whose status is judged, or a connection that opens.",
+        )
+        .text("http"),
+        key("path", URL_PATH, "The path of the GET; \"/\" without it."),
+        key(
+            "host",
+            Text,
+            "The Host header of the GET; without it, the upstream's, else the server's address.",
+        ),
+        key(
+            "port",
+            Integer(1, 65_535),
+            "The port that is checked; without it, the server's own.",
+        ),
+        key("interval", Duration, "Between two checks of one server.").text("2s"),
+        key("timeout", Duration, "For one whole check.").text("1s"),
+        key("rise", Integer(1, 1000), "Passes in a row that make a server healthy.").integer(2),
+        key("fall", Integer(1, 1000), "Failures in a row that make a server unhealthy.").integer(3),
+        key(
+            "expect",
+            Pattern(r"^\d{3}(-\d{3})?$"),
+            "The statuses that pass: \"200\", or \"200-399\"; \"200-299\" without it.",
+        ),
+    ],
+    later: &[],
+};
+
+/// `passive_health`.
+pub(crate) static PASSIVE_HEALTH: TableDef = TableDef {
+    title: "[upstreams.NAME.passive_health]",
+    about: "Takes a server out for a while when its answers fail.",
+    keys: &[
+        key("failures", Integer(1, MANY), "So many failures …").integer(5),
+        key("window", Duration, "… within this time …").text("10s"),
+        key("eject", Duration, "… take the server out for so long.").text("10s"),
+        key(
+            "max_ejected_percent",
+            Integer(0, 100),
+            "The most servers that are out at once, rounded down; never the last one.",
+        )
+        .integer(50),
+    ],
+    later: &[],
+};
+
+/// `timeouts`.
+pub(crate) static TIMEOUTS: TableDef = TableDef {
+    title: "[upstreams.NAME.timeouts]",
+    about: "Timeouts towards the servers.",
+    keys: &[
+        key("connect", Duration, "For a connection.").text("1s"),
+        key("read", Duration, "Between two reads of an answer, and until its first byte.").text("30s"),
+        key("write", Duration, "Between two writes of a request.").text("30s"),
+        key("idle", Duration, "Of a kept connection that nobody uses.").text("60s"),
+    ],
+    later: &["request"],
+};
+
+/// `retry`.
+pub(crate) static RETRY: TableDef = TableDef {
+    title: "[upstreams.NAME.retry]",
+    about: "Tries a request again on another server.",
+    keys: &[
+        key("attempts", Integer(1, 1000), "All tries together, the first included.").integer(3),
+        key(
+            "on",
+            List(&OneOf(RETRY_ON.names)),
+            "What is tried again: no connection, closed early, too slow, malformed, or a status.",
+        )
+        .default(Preset::List(&[
+            Preset::Text("connect"),
+            Preset::Text("reset"),
+            Preset::Text("timeout"),
+            Preset::Text("invalid"),
+            Preset::Text("502"),
+            Preset::Text("503"),
+            Preset::Text("504"),
+        ])),
+        key(
+            "budget_percent",
+            Integer(0, 100),
+            "Retries as a share of the requests of the last 10 s, plus 10 a second.",
+        )
+        .integer(20),
+    ],
+    later: &[],
+};

@@ -1,0 +1,75 @@
+//! Which fields of an answer are kept, and the two that are for the cache alone.
+
+use bytes::Bytes;
+use http::header::{
+    AGE, CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderName, HeaderValue};
+
+use super::clock::Now;
+use crate::exchange::head::Fields;
+
+/// What a response says it is about: `Cache-Tag: users, user-42`.
+pub const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+/// What a response says has changed: `Cache-Purge: user-42, users`.
+pub const CACHE_PURGE: HeaderName = HeaderName::from_static("cache-purge");
+
+/// Never stored: of one connection (RFC 9110 §7.6.1), of one proxy (RFC 9111 §3.1), or made anew on each answer.
+const NOT_KEPT: [HeaderName; 14] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    AGE,
+    CONTENT_LENGTH,
+    CACHE_TAG,
+    CACHE_PURGE,
+];
+
+/// The fields to keep, all values in one piece of memory, and how much text that is.
+pub(super) fn kept(response: &impl Fields, hidden: &[HeaderName], now: Now) -> (Box<[(HeaderName, HeaderValue)]>, usize) {
+    let named = |name: &HeaderName| {
+        let members = response.all(&CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
+        members
+            .map(<[u8]>::trim_ascii)
+            .any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    let mut names = Vec::new();
+    let mut text = Vec::new();
+    for (name, value) in response.iter() {
+        let Ok(name) = HeaderName::from_bytes(name) else { continue };
+        if NOT_KEPT.contains(&name) || hidden.contains(&name) || named(&name) {
+            continue;
+        }
+        text.extend_from_slice(value);
+        names.push((name, text.len()));
+    }
+    if !names.iter().any(|(name, _)| name == DATE) {
+        // RFC 9110 §6.6.1: what has no date gets one from its first recipient with a clock.
+        text.extend_from_slice(httpdate::fmt_http_date(now.wall).as_bytes());
+        names.push((DATE, text.len()));
+    }
+    let custom: usize = names.iter().map(|(name, _)| name.as_str().len()).sum();
+    let text = Bytes::from(text.into_boxed_slice());
+    let mut start = 0;
+    let fields = names.into_iter().filter_map(|(name, end)| {
+        let value = HeaderValue::from_maybe_shared(text.slice(start..end)).ok();
+        start = end;
+        Some((name, value?))
+    });
+    (fields.collect(), text.len() + custom)
+}
+
+/// The members of every line of a tag field.
+pub(super) fn tags<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    lines
+        .flat_map(|line| line.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|tag| !tag.is_empty())
+}

@@ -1,0 +1,170 @@
+//! The request that fetches, while the body passes.
+//!
+//! The engine relays the answer to its own client and hands each chunk to the [`Filler`] as well. Nothing here makes it wait, and nothing that
+//! happens to the copy (too long, no room, purged) touches what the client gets.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Cache;
+use super::flight::{Flight, Phase};
+use super::marks::{self, Mark};
+use super::object::{Body, Object};
+use super::room::Charge;
+
+/// Sees an answer's body pass. Dropped before [`Filler::finish`], it leaves nothing behind, and those who read along are cut off as its own
+/// client is.
+#[derive(Debug)]
+pub struct Filler {
+    cache: Arc<Cache>,
+    flight: Arc<Flight>,
+    object: Arc<Object>,
+    passed: u64,
+    open: bool,
+}
+
+impl Filler {
+    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, object: Arc<Object>) -> Self {
+        Self {
+            cache: Arc::clone(cache),
+            flight: Arc::clone(flight),
+            object,
+            passed: 0,
+            open: true,
+        }
+    }
+
+    /// Whether, as things are, the answer will be stored.
+    pub fn stores(&self) -> bool {
+        self.flight.lock().listed
+    }
+
+    /// Whether anybody needs what is pushed: while it is going to be stored, or somebody reads along. If its own client is gone and nobody
+    /// does, the fetch may be given up.
+    pub fn is_needed(&self) -> bool {
+        let state = self.flight.lock();
+        state.listed || !state.readers.is_empty()
+    }
+
+    /// The next bytes of the body. Never waits. From 4 KiB on a chunk is kept as it is, so that it should not be a small part of a much larger
+    /// buffer.
+    pub fn push(&mut self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        self.passed += chunk.len() as u64;
+        if self.object.declared().is_some_and(|declared| declared < self.passed) {
+            return self.cut();
+        }
+        let mut state = self.flight.lock();
+        if state.listed && self.passed > state.window {
+            drop(state);
+            self.stop_keeping(Some(self.object.freshness.received + marks::UNSHARED));
+            state = self.flight.lock();
+        }
+        if !state.listed && state.readers.is_empty() {
+            return;
+        }
+        let cost = state.buffer.cost(chunk.len());
+        drop(state);
+        let paid = self.cache.make_room(cost);
+        if !paid {
+            self.stop_keeping(None);
+        }
+        let mut state = self.flight.lock();
+        if paid {
+            state.charge.get_or_insert_with(|| Charge::new(&self.cache.room, 0)).add(cost);
+        } else {
+            // No room even for what readers have not read yet: it comes from whoever is furthest behind.
+            let held = state.buffer.held().saturating_sub(cost);
+            state.buffer.shrink(held);
+        }
+        state.buffer.push(chunk);
+        state.trim();
+        drop(state);
+        self.flight.news.notify_waiters();
+    }
+
+    /// Stops keeping what arrives: only those who read along get it from now on. `too_long`: so long, nobody is to join such a one.
+    fn stop_keeping(&self, too_long: Option<Instant>) {
+        let mut shard = self.cache.shard(self.flight.key.hash);
+        if let Some(until) = too_long {
+            shard.marks.set(&self.flight.key, self.flight.authorized, Mark::TooLong, until);
+        }
+        let mut state = self.flight.lock();
+        self.flight.unlist(&mut shard, &mut state);
+    }
+
+    /// The body is whole: it is stored, unless something speaks against it by now. A body of another length than was announced is not whole.
+    pub fn finish(mut self) {
+        if self.object.declared().is_some_and(|declared| declared != self.passed) {
+            return;
+        }
+        self.open = false;
+        let state = self.flight.lock();
+        if state.listed {
+            let pieces = state.buffer.pieces();
+            drop(state);
+            self.store(pieces);
+        } else {
+            drop(state);
+        }
+        self.flight.lock().phase = Phase::Whole;
+        self.flight.news.notify_waiters();
+    }
+
+    /// Those who read along are cut off, and nothing stays.
+    fn cut(&self) {
+        let mut shard = self.cache.shard(self.flight.key.hash);
+        let mut state = self.flight.lock();
+        self.flight.unlist(&mut shard, &mut state);
+        state.cut();
+        drop(state);
+        drop(shard);
+        self.flight.news.notify_waiters();
+    }
+
+    fn store(&self, pieces: Vec<Bytes>) {
+        let body = Body::new(pieces);
+        let size = self.object.head_size() + body.size();
+        let charged = self.flight.lock().charge.as_ref().map_or(0, Charge::bytes);
+        let more = size.saturating_sub(charged);
+        let paid = more == 0 || self.cache.make_room(more);
+        let mut shard = self.cache.shard(self.flight.key.hash);
+        let mut state = self.flight.lock();
+        let mut charge = state.charge.take().unwrap_or_else(|| Charge::new(&self.cache.room, 0));
+        if paid {
+            charge.add(more);
+        }
+        // A purge since then has taken it off the list.
+        let listed = state.listed;
+        self.flight.unlist(&mut shard, &mut state);
+        if !listed || !paid {
+            state.charge = Some(charge);
+            state.trim();
+            return;
+        }
+        state.buffer.share(body.chunks());
+        self.object.complete(body);
+        state.trim();
+        drop(state);
+        charge.shrink_to(size);
+        if let Some(removed) = shard.insert(&self.object, size) {
+            charge.settle();
+            drop(shard);
+            self.cache.objects.fetch_add(1, Ordering::Relaxed);
+            self.cache.let_go(removed);
+        }
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        if self.open {
+            self.cut();
+        }
+    }
+}

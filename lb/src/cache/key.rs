@@ -1,0 +1,165 @@
+//! What a response is stored under.
+//!
+//! RFC 9111 §2 calls it the cache key. Here it is the upstream's name and the route's key template, rendered; the method is no part of it
+//! (`HEAD` is answered from what `GET` stored), and what `Vary` adds stands beside it (see [`super::vary`]).
+//!
+//! A look-up borrows its key and allocates nothing. A store keeps its bytes: a hash finds the place, the bytes decide, so that nobody who
+//! finds two keys of one hash is given the other's response. With them goes the URI as the client saw it, because that is what an operator
+//! purges by; where the template renders to just that, as the default one does, it is kept once.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// The key of a request, borrowed from it.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a> {
+    upstream: &'a str,
+    rendered: &'a [u8],
+    uri: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    /// `rendered` is the route's key template with the request in it; `uri` is `scheme://host/path?query` in the form in which purges name
+    /// it (scheme and host in lower case). They may be the same slice.
+    pub fn new(upstream: &'a str, rendered: &'a [u8], uri: &'a [u8]) -> Self {
+        Self { upstream, rendered, uri }
+    }
+
+    /// The upstream's name.
+    pub fn upstream(&self) -> &'a str {
+        self.upstream
+    }
+
+    pub(super) fn store(&self, hash: u64) -> StoredKey {
+        let own_uri = self.uri != self.rendered;
+        let mut bytes = Vec::with_capacity(self.upstream.len() + self.rendered.len() + if own_uri { self.uri.len() } else { 0 });
+        bytes.extend_from_slice(self.upstream.as_bytes());
+        bytes.extend_from_slice(self.rendered);
+        if own_uri {
+            bytes.extend_from_slice(self.uri);
+        }
+        StoredKey {
+            hash,
+            upstream: self.upstream.len(),
+            rendered: self.rendered.len(),
+            end: bytes.len(),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.upstream.hash(state);
+        self.rendered.hash(state);
+    }
+}
+
+/// A key that outlives its request. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct StoredKey {
+    /// Of upstream and rendered template, under the cache's own seed.
+    pub(super) hash: u64,
+    bytes: Arc<[u8]>,
+    /// Bytes of each part, and of all.
+    upstream: usize,
+    rendered: usize,
+    end: usize,
+}
+
+impl StoredKey {
+    /// Whether it is the one that the request asks for.
+    pub(super) fn is(&self, hash: u64, key: &Key<'_>) -> bool {
+        self.hash == hash && self.upstream() == key.upstream.as_bytes() && self.rendered() == key.rendered
+    }
+
+    /// Whether both are the same key.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes)
+            || (self.hash == other.hash && self.upstream() == other.upstream() && self.rendered() == other.rendered())
+    }
+
+    pub(super) fn upstream(&self) -> &[u8] {
+        &self.bytes[..self.upstream]
+    }
+
+    fn rendered(&self) -> &[u8] {
+        &self.bytes[self.upstream..self.upstream + self.rendered]
+    }
+
+    /// `scheme://host/path?query`.
+    pub(super) fn uri(&self) -> &[u8] {
+        match &self.bytes[self.upstream + self.rendered..self.end] {
+            [] => self.rendered(),
+            uri => uri,
+        }
+    }
+
+    /// The URI from its path on.
+    pub(super) fn path_and_query(&self) -> &[u8] {
+        let uri = self.uri();
+        let host = uri.windows(3).position(|at| at == b"://").map_or(0, |scheme| scheme + 3);
+        let path = uri[host..]
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?'))
+            .map_or(uri.len(), |path| host + path);
+        &uri[path..]
+    }
+
+    /// The same key with other bytes behind its own, and all of these bytes: what is looked at together lies together.
+    pub(super) fn with(&self, behind: &[u8]) -> (Self, Arc<[u8]>) {
+        let bytes: Arc<[u8]> = [&self.bytes[..self.end], behind].concat().into();
+        (
+            Self {
+                bytes: Arc::clone(&bytes),
+                ..*self
+            },
+            bytes,
+        )
+    }
+
+    /// Bytes of memory beside the struct itself.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() + 2 * size_of::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upstream_is_always_part_of_it() {
+        let stored = Key::new("users", b"same", b"http://h/").store(1);
+        assert!(stored.is(1, &Key::new("users", b"same", b"http://h/")));
+        assert!(!stored.is(1, &Key::new("orders", b"same", b"http://h/")));
+        assert!(!stored.same(&Key::new("orders", b"same", b"http://h/").store(1)));
+    }
+
+    #[test]
+    fn bytes_decide_where_hashes_and_concatenations_agree() {
+        let stored = Key::new("ab", b"c", b"u").store(7);
+        assert!(!stored.is(7, &Key::new("a", b"bc", b"u")));
+        assert!(!stored.is(7, &Key::new("ab", b"d", b"u")));
+    }
+
+    #[test]
+    fn what_is_put_behind_it_is_no_part_of_it() {
+        let stored = Key::new("u", b"a", b"http://h/").store(0);
+        let (longer, bytes) = stored.with(b"behind");
+        assert!(longer.same(&stored) && bytes.ends_with(b"http://h/behind"));
+        assert_eq!(longer.uri(), b"http://h/");
+        assert_eq!(Key::new("u", b"a", b"a").store(0).with(b"behind").0.uri(), b"a");
+    }
+
+    #[test]
+    fn the_uri_is_known_whatever_the_template() {
+        let plain = Key::new("u", b"http://h:1/a?b", b"http://h:1/a?b").store(0);
+        let custom = Key::new("u", b"a", b"http://h:1/a?b").store(0);
+        for stored in [plain, custom] {
+            assert_eq!(stored.uri(), b"http://h:1/a?b");
+            assert_eq!(stored.path_and_query(), b"/a?b");
+        }
+        assert_eq!(Key::new("u", b"http://h", b"http://h").store(0).path_and_query(), b"");
+    }
+}

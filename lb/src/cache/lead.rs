@@ -1,0 +1,243 @@
+//! The request that fetches, until the answer's head has come.
+//!
+//! A [`Lead`] ends in one of three ways: with an answer, which is either shared from then on ([`Filler`]) or for its client alone; with a
+//! failure, which is nobody else's; or dropped, because its client went away, and then it is handed over.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::fields::{CACHE_TAG, tags};
+use super::filler::Filler;
+use super::flight::{Flight, Phase};
+use super::follow::Word;
+use super::marks::{self, Mark};
+use super::object::Object;
+use super::policy::{Refusal, Rules, judge};
+use super::purge::tag_hash;
+use super::room::Charge;
+use super::status::Miss;
+use super::store::Shard;
+use super::vary::Variant;
+use super::{Cache, Now};
+use crate::exchange::head::{RequestHead, ResponseHead};
+
+/// The right and the duty to fetch. Dropped without an answer, it goes to whoever has waited longest, or ends with nobody waiting.
+#[derive(Debug)]
+pub struct Lead {
+    cache: Arc<Cache>,
+    flight: Arc<Flight>,
+    miss: Miss,
+    /// It never had followers: there was no use in waiting for it.
+    alone: bool,
+    waited: bool,
+    open: bool,
+}
+
+/// What becomes of an answer.
+#[derive(Debug)]
+pub enum Answered {
+    /// It may be shared: every chunk of its body is to go through the filler.
+    Store(Filler),
+    /// It is for this client only.
+    Pass(Refusal),
+}
+
+impl Lead {
+    pub(super) fn new(cache: &Arc<Cache>, flight: Arc<Flight>, miss: Miss, alone: bool) -> Self {
+        Self {
+            cache: Arc::clone(cache),
+            flight,
+            miss,
+            alone,
+            waited: false,
+            open: true,
+        }
+    }
+
+    pub(super) fn after_waiting(mut self) -> Self {
+        self.waited = true;
+        self
+    }
+
+    /// Why the store had nothing.
+    pub fn miss(&self) -> Miss {
+        self.miss
+    }
+
+    /// Whether it waited for another's answer before it had to fetch.
+    pub fn waited(&self) -> bool {
+        self.waited
+    }
+
+    /// The answer's head has come. `request` is the one that was looked up; `requested` is when it was sent to the origin, `now` when the head
+    /// came. If the answer may be shared, everybody who waits gets it now; if not, they all go their own ways at once.
+    pub fn answer(
+        mut self,
+        request: &impl RequestHead,
+        response: &impl ResponseHead,
+        rules: &Rules,
+        requested: Instant,
+        now: Now,
+    ) -> Answered {
+        let object = match self.object(request, response, rules, requested, now) {
+            Ok(object) => Arc::new(object),
+            Err(refusal) => {
+                let mark = if response.status().is_server_error() {
+                    marks::FAILED
+                } else {
+                    marks::UNSHARED
+                };
+                self.release_followers(Some(now.mono + mark));
+                return Answered::Pass(refusal);
+            }
+        };
+        let size = object.head_size();
+        if !self.cache.make_room(size) {
+            self.release_followers(None);
+            return Answered::Pass(Refusal::NoRoom);
+        }
+        let charge = Charge::new(&self.cache.room, size);
+        self.fill(object, charge, now)
+    }
+
+    /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.
+    pub fn failed(mut self, now: Now) {
+        self.release_followers(Some(now.mono + marks::FAILED));
+    }
+
+    fn object(
+        &self,
+        request: &impl RequestHead,
+        response: &impl ResponseHead,
+        rules: &Rules,
+        requested: Instant,
+        now: Now,
+    ) -> Result<Object, Refusal> {
+        let permit = judge(request, response, rules, requested, now)?;
+        if permit.length.is_some_and(|length| length > self.cache.max_object()) {
+            return Err(Refusal::TooLarge);
+        }
+        let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
+        let tags = tags(response.all(&CACHE_TAG))
+            .map(|tag| tag_hash(&self.cache.hashing, tag))
+            .collect();
+        let began = self.flight.lock().began;
+        Ok(Object::new(response, permit, self.flight.key.clone(), variant, tags, began, now))
+    }
+
+    /// Lists the flight as one whose body arrives, unless what it brings must not be stored; then it goes on only for those who wait.
+    fn fill(mut self, object: Arc<Object>, charge: Charge, now: Now) -> Answered {
+        let mut shard = self.cache.shard(self.flight.key.hash);
+        let refusal = self.refusal(&shard, &object, now);
+        let mut state = self.flight.lock();
+        self.open = false;
+        match refusal {
+            Some(refusal) => {
+                self.flight.unlist(&mut shard, &mut state);
+                if state.waiting.is_empty() {
+                    state.cut();
+                    return Answered::Pass(refusal);
+                }
+            }
+            None => {
+                self.flight.list(&mut shard, &mut state);
+                shard.marks.clear(&self.flight.key, self.flight.authorized);
+            }
+        }
+        state.phase = Phase::Arriving(Arc::clone(&object));
+        state.charge = Some(charge);
+        state.window = self.cache.max_object();
+        let waiting = std::mem::take(&mut state.waiting);
+        let words: Vec<_> = waiting
+            .into_values()
+            .map(|follower| (follower, self.flight.reader(&mut state, &object, self.miss)))
+            .collect();
+        drop(state);
+        drop(shard);
+        for (follower, reader) in words {
+            // One that is gone by now gives its reader back, which is dropped here.
+            drop(follower.send(Word::Stream(reader)));
+        }
+        Answered::Store(Filler::new(&self.cache, &self.flight, object))
+    }
+
+    /// Why it must not be stored, although its head allows it.
+    fn refusal(&self, shard: &Shard, object: &Object, now: Now) -> Option<Refusal> {
+        if self.cache.log().hits(object.began, &object.key, &object.tags) {
+            return Some(Refusal::Purged);
+        }
+        if object.declared().is_none() && shard.marks.get(&object.key, self.flight.authorized, now) == Some(Mark::TooLong) {
+            return Some(Refusal::TooLarge);
+        }
+        self.is_duplicate(shard, object, now).then_some(Refusal::Duplicate)
+    }
+
+    /// Whether somebody else has brought, or is bringing, what this one would store.
+    fn is_duplicate(&self, shard: &Shard, object: &Object, now: Now) -> bool {
+        let as_good = |other: &Object| {
+            other.variant.same(&object.variant) && (other.began > object.began || (self.alone && other.freshness.left(now).is_some()))
+        };
+        let flights = shard.flights.get(&object.key.hash).into_iter().flatten();
+        let mut others = flights.filter(|flight| !Arc::ptr_eq(flight, &self.flight) && flight.key.same(&object.key));
+        shard.get(&object.key, &object.variant).is_some_and(|stored| as_good(stored))
+            || others.any(|flight| matches!(&flight.lock().phase, Phase::Arriving(arriving) if as_good(arriving)))
+    }
+
+    /// Ends the flight without a body to share. `until`: so long, whoever asks is not to wait either.
+    fn release_followers(&mut self, until: Option<Instant>) {
+        let mut shard = self.cache.shard(self.flight.key.hash);
+        let mut state = self.flight.lock();
+        self.open = false;
+        self.flight.unlist(&mut shard, &mut state);
+        state.phase = Phase::Over;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        if let Some(until) = until {
+            shard.marks.set(&self.flight.key, self.flight.authorized, Mark::Unshared, until);
+        }
+        drop(shard);
+        for follower in waiting.into_values() {
+            drop(follower.send(Word::Alone));
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if self.open {
+            self.cache.hand_over(&self.flight, self.miss);
+        }
+    }
+}
+
+impl Cache {
+    /// Gives a lead that was dropped to the follower who has waited longest, or ends the flight. Whoever asks meanwhile either joins before
+    /// this and is among those who wait, or comes after it and finds the new leader, or no flight.
+    fn hand_over(self: &Arc<Self>, flight: &Arc<Flight>, miss: Miss) {
+        loop {
+            let mut shard = self.shard(flight.key.hash);
+            let mut state = flight.lock();
+            // A flight that a purge took off the list is not joined any more: its followers had better begin anew, together with the others.
+            let next = if state.listed { state.waiting.pop_first() } else { None };
+            let Some((_, follower)) = next else {
+                flight.unlist(&mut shard, &mut state);
+                state.phase = Phase::Over;
+                let waiting = std::mem::take(&mut state.waiting);
+                drop(state);
+                drop(shard);
+                // Closing their channels sends them to look up again.
+                drop(waiting);
+                return;
+            };
+            state.began = self.next_number();
+            drop(state);
+            drop(shard);
+            let lead = Lead::new(self, Arc::clone(flight), miss, false).after_waiting();
+            match follower.send(Word::Lead(lead)) {
+                // That follower has gone in this very moment: the next one then, without going through this lead's drop.
+                Err(Word::Lead(mut lead)) => lead.open = false,
+                _ => return,
+            }
+        }
+    }
+}

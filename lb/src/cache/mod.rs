@@ -1,0 +1,363 @@
+//! The response cache: a shared cache in the sense of RFC 9111, in memory, for every engine.
+//!
+//! # How a request goes through it
+//!
+//! [`Cache::look_up`] is synchronous and answers with one of these:
+//!
+//! - [`Lookup::Hit`]: a whole, fresh response. It is an `Arc` to what was prepared when it was stored; nothing of it is copied.
+//! - [`Lookup::Lead`]: nothing there, and nobody fetches it. This request does, and tells the cache what came ([`Lead::answer`]).
+//! - [`Lookup::Wait`]: somebody fetches it. However many ask meanwhile, the origin is asked once.
+//! - [`Lookup::Stream`]: it is arriving, and may be read while it does.
+//! - [`Lookup::Alone`]: answers under this key were not for sharing of late, so that waiting would be in vain: fetch at once.
+//! - [`Lookup::Bypass`]: the request is none for a cache.
+//!
+//! Whether an answer may be shared is decided from its head ([`policy`]), before anyone else gets a byte of it. If it may, the leader pushes the
+//! body's chunks into a [`Filler`] on their way to its own client, and those who waited read them from there, each at its own pace. If it may
+//! not, all of them go to the origin at once, and the key is marked so that the next ones need not wait to learn the same.
+//!
+//! A leader that goes away before the head has come leaves its place to the one who has waited longest, and to that one only.
+//!
+//! # What a purge promises
+//!
+//! Once [`Cache::purge`] has returned, nothing that was fetched before it and that it is about is served to anyone who asks from then on. What is
+//! stored is taken out, which is easy. What is on its way is the hard part, and rests on one counter that numbers fetches and purges alike:
+//!
+//! 1. A purge takes its number, writes itself into the log, and *then* walks the shards, one lock at a time. A fetch takes its number when it
+//!    begins.
+//! 2. What the walk can see, it deals with on the spot. Stored objects go. Fetches on a shard's list that it is about are taken off the list, so
+//!    that whoever asks later does not join them and what they bring is not stored. As long as a fetch has no head its tags are not known, so
+//!    that a purge by tag takes off every such fetch of that upstream.
+//! 3. What the walk cannot see is a fetch that is on no list: one that was taken off it before its head came, or one that never was on it
+//!    ([`Lookup::Alone`]). Such a fetch enters the list or the store in one place only, [`Lead::answer`], under its shard's lock, and there the
+//!    log is asked first. If the purge was logged by then, it is found. If it was not, then its walk is yet to come to this shard, and finds
+//!    the fetch listed or its object stored.
+//!
+//! Those who had joined a fetch before the purge still get its answer: they asked before it, too. What they read is not kept. The log is
+//! bounded; where it has forgotten too much to tell, an answer counts as purged.
+//!
+//! From the same counter follows that of two answers for one place the one fetched later stays, in whichever order they end.
+//!
+//! # Memory
+//!
+//! Everything kept is counted with its head, key and bookkeeping and never passes the bound: room is taken before bytes are kept
+//! (`room`), and made by evicting with S3-FIFO (`s3fifo`). What is still arriving counts as well, up to half of the bound; an answer that finds no
+//! room, or turns out longer than `max_object`, is no longer kept but passes on whole to its client and to those who read along. They may
+//! be behind by `max_object` at most: slower ones are cut off, their connection is, never a whole-looking body.
+//!
+//! # Locks
+//!
+//! A key belongs to one shard. The order is shard, flight, log, and never two shards. Nothing is awaited under a lock, and no body is copied or
+//! let go of under a shard's.
+//!
+//! # What the caller owes
+//!
+//! A request that leads is sent to the origin without [`policy::CONDITIONAL`] fields, and once at a time: after [`Lead::answer`] there is no other
+//! try. If there is no answer, [`Lead::failed`] says so; merely dropping the lead means that its client has gone, and makes the next one try.
+//! [`Cache::purge_for`] comes before the first byte of the answer that asks for it, and [`CACHE_TAG`] and [`CACHE_PURGE`] are taken off whatever goes
+//! out. Memory is counted by the length of chunks, so that a chunk must not be a sliver of a large buffer ([`Filler::push`]).
+
+mod buffer;
+pub mod cache_control;
+mod clock;
+mod conditional;
+mod evict;
+mod fields;
+mod filler;
+mod flight;
+mod follow;
+mod key;
+mod lead;
+mod marks;
+mod object;
+pub mod policy;
+mod purge;
+mod room;
+mod s3fifo;
+mod status;
+mod store;
+pub mod vary;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ahash::RandomState;
+use tokio::sync::oneshot;
+
+pub use clock::Now;
+pub use conditional::not_modified;
+pub use fields::{CACHE_PURGE, CACHE_TAG};
+pub use filler::Filler;
+pub use follow::{Broken, Follower, Joined, Reader};
+pub use key::Key;
+pub use lead::{Answered, Lead};
+pub use object::{Hit, Object};
+pub use policy::{Bypass, Refusal, Rules};
+pub use purge::Purge;
+pub use status::{CACHE_STATUS, Miss, Status};
+
+use flight::{Flight, Phase};
+use key::StoredKey;
+use policy::Ask;
+use purge::{Log, Target};
+use room::Room;
+use s3fifo::Sums;
+use store::{Found, Shard};
+use vary::{Selector, Variant};
+
+use crate::exchange::head::{Fields, RequestHead};
+
+/// Shards of a large cache. More than there are cores, so that two of them seldom want the same.
+const SHARDS: u64 = 64;
+/// What a shard should have at least, for its queues to tell one object from another.
+const SHARD: u64 = 1 << 20;
+/// Fetches of one key that may be joined: one for each variant that is asked for at once.
+const FLIGHTS: usize = 64;
+/// Lists of names in `Vary` that are shared; an origin has a handful.
+const SELECTORS: usize = 1024;
+
+/// The cache. One for the process; it outlives reloads.
+#[derive(Debug)]
+pub struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    hashing: RandomState,
+    room: Arc<Room>,
+    max_object: AtomicU64,
+    objects: AtomicU64,
+    sums: Arc<Sums>,
+    /// Which shard gives up something next, for each queue.
+    hands: [AtomicUsize; 2],
+    /// Numbers fetches and purges.
+    number: AtomicU64,
+    log: Mutex<Log>,
+    /// One of each, so that objects share them.
+    selectors: Mutex<HashSet<Selector, RandomState>>,
+}
+
+/// What the cache has for a request.
+#[derive(Debug)]
+pub enum Lookup {
+    /// A fresh response, whole.
+    Hit(Hit),
+    /// A fresh response that is still arriving.
+    Stream(Reader),
+    /// Somebody fetches it.
+    Wait(Follower),
+    /// Nobody does: fetch it.
+    Lead(Lead),
+    /// Fetch it, and do not wait for others who do: answers were not for sharing of late. This one may be stored all the same.
+    Alone(Lead),
+    /// The request goes past the cache.
+    Bypass(Bypass),
+}
+
+impl Cache {
+    /// `memory` bounds what is kept, `max_object` one body in it.
+    pub fn new(memory: u64, max_object: u64) -> Arc<Self> {
+        let hashing = RandomState::new();
+        let sums = Arc::new(Sums::default());
+        let shards = (memory / SHARD).clamp(1, SHARDS).next_power_of_two();
+        Arc::new(Self {
+            shards: (0..shards)
+                .map(|_| Mutex::new(Shard::new(Arc::clone(&sums), hashing.clone())))
+                .collect(),
+            room: Arc::new(Room::new(memory)),
+            max_object: AtomicU64::new(max_object),
+            objects: AtomicU64::new(0),
+            sums,
+            hands: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            number: AtomicU64::new(0),
+            log: Mutex::new(Log::new(hashing.clone())),
+            selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
+            hashing,
+        })
+    }
+
+    /// Changes the bounds; what is over the new one goes.
+    pub fn set_bounds(&self, memory: u64, max_object: u64) {
+        self.room.set_bound(memory);
+        self.max_object.store(max_object, Ordering::Relaxed);
+        let mut kept = 0;
+        while self.room.used() > memory && self.evict(&mut kept) {}
+    }
+
+    /// Bytes that it takes: what is stored and what is arriving, with what each costs beside its body.
+    pub fn bytes(&self) -> u64 {
+        self.room.used()
+    }
+
+    /// Stored responses.
+    pub fn objects(&self) -> u64 {
+        self.objects.load(Ordering::Relaxed)
+    }
+
+    /// Looks for an answer. The request must be well-formed and, if it came over HTTP/2, without a body.
+    pub fn look_up(self: &Arc<Self>, key: &Key<'_>, request: &impl RequestHead, now: Now) -> Lookup {
+        let ask = match policy::admit(request) {
+            Ok(ask) => ask,
+            Err(bypass) => return Lookup::Bypass(bypass),
+        };
+        let hash = self.hashing.hash_one(key);
+        let mut shard = self.shard(hash);
+        let miss = match shard.find(hash, key, request) {
+            Found::Nothing => Miss::Uri,
+            Found::OtherVariants => Miss::Vary,
+            Found::Object(object) => match Hit::fresh(object, now) {
+                Some(hit) => {
+                    object.hit();
+                    return Lookup::Hit(hit);
+                }
+                None => Miss::Stale,
+            },
+        };
+        if ask.head {
+            return Lookup::Bypass(Bypass::HeadMiss);
+        }
+        self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, now)
+    }
+
+    fn join_or_lead(
+        self: &Arc<Self>,
+        shard: &mut Shard,
+        key: StoredKey,
+        ask: Ask,
+        request: &impl RequestHead,
+        miss: Miss,
+        now: Now,
+    ) -> Lookup {
+        let flights = shard.flights.get(&key.hash).map(Vec::as_slice).unwrap_or_default();
+        if let Some(joined) = flights.iter().find_map(|flight| self.join(flight, &key, ask, request, miss, now)) {
+            return joined;
+        }
+        if flights.len() >= FLIGHTS || shard.marks.get(&key, ask.authorized, now).is_some() {
+            return Lookup::Alone(self.lead_alone(key, ask.authorized, miss));
+        }
+        let selector = shard
+            .selector(&key)
+            .or_else(|| flights.iter().find_map(|flight| flight.selector(&key)));
+        let expected = selector.map(|selector| Variant::of(selector, request));
+        let flight = Flight::new(key, ask.authorized, self.next_number(), true, expected);
+        shard.flights.entry(flight.key.hash).or_default().push(Arc::clone(&flight));
+        Lookup::Lead(Lead::new(self, flight, miss, false))
+    }
+
+    /// Joins a listed flight, if what it brings is for this request as far as one can tell. Under the shard's lock.
+    fn join(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        key: &StoredKey,
+        ask: Ask,
+        request: &impl RequestHead,
+        miss: Miss,
+        now: Now,
+    ) -> Option<Lookup> {
+        if !flight.key.same(key) {
+            return None;
+        }
+        let mut state = flight.lock();
+        match &state.phase {
+            Phase::Arriving(object) => {
+                let object = Arc::clone(object);
+                let usable = object.variant.matches(request) && object.freshness.left(now).is_some();
+                usable.then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
+            }
+            Phase::Asked => {
+                let likely = state.expected.as_ref().is_none_or(|variant| variant.matches(request));
+                (likely && flight.authorized == ask.authorized).then(|| {
+                    let (sender, word) = oneshot::channel();
+                    let id = state.next_id();
+                    state.waiting.insert(id, sender);
+                    Lookup::Wait(Follower::new(self, flight, miss, id, word))
+                })
+            }
+            Phase::Whole | Phase::Over => None,
+        }
+    }
+
+    /// A lead that nobody can join.
+    fn lead_alone(self: &Arc<Self>, key: StoredKey, authorized: bool, miss: Miss) -> Lead {
+        Lead::new(self, Flight::new(key, authorized, self.next_number(), false, None), miss, true)
+    }
+
+    /// Takes out what is not true any more, stored or arriving; returns how many stored responses that were.
+    pub fn purge(&self, purge: &Purge<'_>) -> u64 {
+        let target = Target::new(purge, &self.hashing);
+        self.log().add(self.next_number(), &target);
+        match &target {
+            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target),
+            _ => self.shards.iter().map(|shard| self.purge_shard(lock(shard), &target)).sum(),
+        }
+    }
+
+    /// What an answer's `Cache-Purge` asks for, of its own upstream. To be called before the first byte of that answer goes to its client.
+    pub fn purge_for(&self, upstream: &str, answer: &impl Fields) -> u64 {
+        let field = CACHE_PURGE;
+        let tags: Vec<&[u8]> = fields::tags(answer.all(&field)).collect();
+        if tags.is_empty() {
+            0
+        } else {
+            self.purge(&Purge::Tags {
+                upstream: Some(upstream),
+                tags: &tags,
+            })
+        }
+    }
+
+    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target) -> u64 {
+        let removed = shard.purge(target);
+        let flights: Vec<_> = shard
+            .flights
+            .values()
+            .flatten()
+            .filter(|flight| flight.is_hit(target))
+            .cloned()
+            .collect();
+        for flight in flights {
+            flight.unlist(&mut shard, &mut flight.lock());
+        }
+        drop(shard);
+        let count = removed.objects.len() as u64;
+        self.let_go(removed);
+        count
+    }
+
+    /// The same selector in the one piece of memory that all objects with it share.
+    fn one_of(&self, selector: Selector) -> Selector {
+        let mut known = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&selector) {
+            return known.clone();
+        }
+        if known.len() < SELECTORS {
+            known.insert(selector.clone());
+        }
+        selector
+    }
+
+    fn max_object(&self) -> u64 {
+        self.max_object.load(Ordering::Relaxed)
+    }
+
+    fn next_number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        // The table takes its buckets from the lowest bits and its tags from the highest.
+        let number = (hash >> 40) as usize & (self.shards.len() - 1);
+        lock(&self.shards[number])
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // Nothing panics under this lock; and if it did, the worst that is left behind is an object that no look-up finds.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,249 @@
+//! Metrics as Prometheus' text format has them.
+//!
+//! The families are put together here and written out by the `prometheus` crate's encoder, which knows how labels are escaped. Families
+//! and series come in a fixed order, so that two scrapes can be compared by eye.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus::TextEncoder;
+use prometheus::proto;
+
+use super::{CacheOutcome, Handles, METHODS, Metrics, Snapshot};
+use crate::observe::{REVISION, VERSION};
+
+/// The media type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What others know, at the moment of a scrape.
+#[derive(Debug, Clone, Default)]
+pub struct Gauges {
+    /// The servers of all upstreams. Of two with the same names the first counts.
+    pub servers: Vec<ServerGauges>,
+    /// Bytes in the cache.
+    pub cache_bytes: u64,
+    /// Objects in the cache.
+    pub cache_objects: u64,
+    /// Client connections.
+    pub connections: u64,
+}
+
+/// What is known of one server, at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct ServerGauges {
+    /// Its upstream.
+    pub upstream: Arc<str>,
+    /// Its own name.
+    pub server: Arc<str>,
+    /// Requests under way.
+    pub active: u64,
+    /// Whether it gets traffic as far as checks and ejection go.
+    pub healthy: bool,
+    /// How often it was ejected.
+    pub ejections: u64,
+}
+
+impl Metrics {
+    /// Everything as text, of the type [`CONTENT_TYPE`].
+    pub fn render(&self, gauges: &Gauges) -> String {
+        let mut page = Page::default();
+        {
+            let handles = self.handles();
+            routes(&handles, &mut page);
+            upstreams(&handles, &mut page);
+        }
+        servers(&gauges.servers, &mut page);
+        self.process(gauges, &mut page);
+        page.encode()
+    }
+
+    fn process(&self, gauges: &Gauges, page: &mut Page) {
+        let one = |value| [(labels([]), value)];
+        page.gauge("lb_cache_bytes", "Bytes that stored responses take.", one(gauges.cache_bytes));
+        page.gauge("lb_cache_objects", "Stored responses.", one(gauges.cache_objects));
+        page.gauge("lb_connections", "Client connections.", one(gauges.connections));
+        let reloads = [("ok", &self.reloads_ok), ("error", &self.reloads_failed)];
+        let reloads = reloads.map(|(result, counter)| (labels([("result", result)]), counter.get()));
+        page.counter("lb_config_reloads_total", "Reloads of the configuration.", reloads);
+        let dropped = one(self.access_log_dropped.get());
+        page.counter(
+            "lb_access_log_dropped_total",
+            "Lines of the access log that were lost as it could not be written.",
+            dropped,
+        );
+        let build = labels([("version", VERSION), ("revision", REVISION)]);
+        page.gauge("lb_build_info", "Which program this is; always 1.", [(build, 1)]);
+    }
+}
+
+fn routes(handles: &Handles, page: &mut Page) {
+    let mut requests = Vec::new();
+    for (route, metrics) in &handles.routes {
+        for (method, codes) in METHODS.iter().zip(&metrics.requests) {
+            codes.each(|code, count| requests.push((labels([("route", route), ("method", method), ("code", &code.to_string())]), count)));
+        }
+    }
+    page.counter("lb_requests_total", "Requests of clients.", requests);
+    let durations = handles
+        .routes
+        .iter()
+        .map(|(route, metrics)| (labels([("route", route)]), metrics.duration.snapshot()));
+    page.histogram(
+        "lb_request_duration_seconds",
+        "From a request's first byte to its response's end.",
+        durations,
+    );
+    let cached = handles
+        .routes
+        .iter()
+        .filter(|(_, metrics)| metrics.cache.iter().any(|counter| counter.get() > 0));
+    let outcomes = cached.flat_map(|(route, metrics)| {
+        let outcomes = CacheOutcome::ALL.iter().zip(&metrics.cache);
+        outcomes.map(|(outcome, counter)| (labels([("route", route), ("status", outcome.name())]), counter.get()))
+    });
+    page.counter(
+        "lb_cache_requests_total",
+        "Requests on cached routes, by what the cache did.",
+        outcomes,
+    );
+}
+
+fn upstreams(handles: &Handles, page: &mut Page) {
+    let mut requests = Vec::new();
+    for ((upstream, server), metrics) in &handles.servers {
+        metrics.each_code(|code, count| {
+            requests.push((
+                labels([("upstream", upstream), ("server", server), ("code", &code.to_string())]),
+                count,
+            ));
+        });
+    }
+    page.counter("lb_upstream_requests_total", "Tries of requests on servers.", requests);
+    let latencies = handles
+        .upstreams
+        .iter()
+        .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.latency()));
+    page.histogram(
+        "lb_upstream_latency_seconds",
+        "From a try's begin to the end of the response's head.",
+        latencies,
+    );
+    let retries = handles
+        .upstreams
+        .iter()
+        .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.retries()));
+    page.counter("lb_retries_total", "Tries that were not a request's first.", retries);
+}
+
+fn servers(servers: &[ServerGauges], page: &mut Page) {
+    let mut sorted = BTreeMap::new();
+    for server in servers {
+        sorted.entry((&*server.upstream, &*server.server)).or_insert(server);
+    }
+    let each = |value: fn(&ServerGauges) -> u64| {
+        sorted
+            .iter()
+            .map(move |(&(upstream, name), server)| (labels([("upstream", upstream), ("server", name)]), value(server)))
+    };
+    page.gauge(
+        "lb_upstream_active_requests",
+        "Requests under way on a server.",
+        each(|server| server.active),
+    );
+    page.gauge(
+        "lb_upstream_healthy",
+        "1 where a server is healthy, else 0.",
+        each(|server| server.healthy.into()),
+    );
+    page.counter(
+        "lb_upstream_ejections_total",
+        "Ejections of a server.",
+        each(|server| server.ejections),
+    );
+}
+
+type Labels = Vec<proto::LabelPair>;
+
+fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Labels {
+    let pair = |(name, value): (&str, &str)| {
+        let mut pair = proto::LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    };
+    pairs.map(pair).into()
+}
+
+/// Families in the making.
+#[derive(Default)]
+struct Page(Vec<proto::MetricFamily>);
+
+impl Page {
+    fn counter(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, u64)>) {
+        self.family(name, help, proto::MetricType::COUNTER, series, |metric, value| {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value as f64);
+            metric.set_counter(counter);
+        });
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, u64)>) {
+        self.family(name, help, proto::MetricType::GAUGE, series, |metric, value| {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value as f64);
+            metric.set_gauge(gauge);
+        });
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, Snapshot)>) {
+        self.family(name, help, proto::MetricType::HISTOGRAM, series, |metric, snapshot| {
+            let mut histogram = proto::Histogram::default();
+            let buckets = snapshot.cumulative().map(|(bound, count)| {
+                let mut bucket = proto::Bucket::default();
+                bucket.set_upper_bound(bound);
+                bucket.set_cumulative_count(count);
+                bucket
+            });
+            histogram.set_bucket(buckets.collect()); // the encoder adds the infinite one
+            histogram.set_sample_count(snapshot.count());
+            histogram.set_sample_sum(snapshot.sum.as_secs_f64());
+            metric.set_histogram(histogram);
+        });
+    }
+
+    fn family<V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: proto::MetricType,
+        series: impl IntoIterator<Item = (Labels, V)>,
+        set: impl Fn(&mut proto::Metric, V),
+    ) {
+        let metrics: Vec<_> = series
+            .into_iter()
+            .map(|(labels, value)| {
+                let mut metric = proto::Metric::from_label(labels);
+                set(&mut metric, value);
+                metric
+            })
+            .collect();
+        if metrics.is_empty() {
+            return; // the encoder takes a family without series for a mistake
+        }
+        let mut family = proto::MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(metrics);
+        self.0.push(family);
+    }
+
+    fn encode(self) -> String {
+        let mut text = String::new();
+        // It fails only for a family without a name or series, of which there is none here.
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.0, &mut text) {
+            tracing::error!(%error, "metrics cannot be shown");
+        }
+        text
+    }
+}

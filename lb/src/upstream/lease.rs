@@ -1,0 +1,50 @@
+//! The right to send one request to a server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::Server;
+
+/// One request in flight. It counts until this is dropped, however the request ends and whatever configuration is current by then.
+#[derive(Debug)]
+#[must_use = "the request counts as in flight only while this is held"]
+pub struct Lease {
+    server: Arc<Server>,
+    succeeded: AtomicBool,
+}
+
+impl Lease {
+    /// Takes over what the pool has counted.
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self {
+            server,
+            succeeded: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the request goes.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The server has given a good answer.
+    pub fn succeeded(&self) {
+        self.succeeded.store(true, Ordering::Relaxed);
+    }
+
+    /// The server has failed, in a way that passive health counts. Once a request at most: the caller decides whom to charge.
+    pub fn failed(&self) {
+        self.failed_at(Instant::now());
+    }
+
+    pub(super) fn failed_at(&self, now: Instant) {
+        self.server.failed_at(now);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.server.release(*self.succeeded.get_mut());
+    }
+}

@@ -1,0 +1,154 @@
+//! Upstreams: servers with their live state, and the right to use them.
+//!
+//! An [`Upstream`] is what one configuration says about a group of servers, and never changes. Beneath it lies live state, which a
+//! configuration only refers to: counts and ejections by the upstream's name and the server's address, health by the address and what is
+//! asked. So a reload that keeps a server keeps all that is known about it, and a request that began under one configuration may end
+//! under another.
+//!
+//! From the way in to the way down: a [`Registry`] builds upstreams from [resolved](resolve()) addresses; [`Upstream::pick`] gives a
+//! [`Lease`] on a [`Server`]; behind both stands the `pool` with the lock, each configuration's `view` of it, and the
+//! algorithms of [`crate::balance`].
+
+mod address;
+mod budget;
+mod check;
+mod eject;
+mod lease;
+mod pool;
+mod registry;
+mod resolve;
+mod server;
+mod slot;
+mod view;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use address::ResolvedAddress;
+pub use budget::RetryPermit;
+pub use check::{CheckReport, LastCheck, Status as CheckStatus};
+pub use lease::Lease;
+pub use registry::Registry;
+pub use resolve::{ResolveError, ResolvedUpstream, resolve};
+pub use server::{Server, ServerId, ServerStatus, State};
+
+use pool::Pool;
+use view::Placed;
+
+/// Why there is no server for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoServer {
+    /// This request has tried every server that could serve it.
+    #[error("every server has been tried")]
+    AllTried,
+    /// No server is healthy.
+    #[error("no server is healthy")]
+    NoneHealthy,
+    /// All that could serve it are at `max_connections`.
+    #[error("every server is at its max_connections")]
+    AllFull,
+}
+
+/// See the module.
+pub struct Upstream {
+    config: lb_config::Upstream,
+    pool: Arc<Pool>,
+    view: u64,
+    servers: Vec<Arc<Server>>,
+    /// Where the server of a slot stands in `servers`.
+    by_slot: Vec<u32>,
+}
+
+impl Upstream {
+    fn new(config: lb_config::Upstream, pool: Arc<Pool>, servers: Vec<Arc<Server>>) -> Self {
+        let placed = |server: &'_ Arc<Server>| server.id().slot();
+        let mut by_slot = vec![0; servers.iter().map(|server| placed(server) + 1).max().unwrap_or(0)];
+        for (n, server) in (0u32..).zip(&servers) {
+            by_slot[placed(server)] = n;
+        }
+        let placed: Vec<_> = servers
+            .iter()
+            .map(|server| Placed {
+                slot: placed(server),
+                server: server.config(),
+                name: server.name(),
+                check: server.check(),
+            })
+            .collect();
+        let view = pool.open_view(&config.balance, &placed);
+        Self {
+            config,
+            pool,
+            view,
+            servers,
+            by_slot,
+        }
+    }
+
+    /// Its name in routes, metrics and logs.
+    pub fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// What the file says about it.
+    pub fn config(&self) -> &lb_config::Upstream {
+        &self.config
+    }
+
+    /// Its servers in file order, a host name's addresses in order.
+    pub fn servers(&self) -> &[Arc<Server>] {
+        &self.servers
+    }
+
+    /// Where a server of this upstream stands in [`Upstream::servers`].
+    pub fn position(&self, server: &Server) -> usize {
+        self.by_slot[server.id().slot()] as usize
+    }
+
+    /// Chooses a server and counts the request, in one step. None of `tried` is chosen. `hash` is what [`crate::balance::hash_key`]
+    /// makes of what `balance = "hash"` hashes; other algorithms do not look at it.
+    pub fn pick(&self, hash: u64, tried: &[ServerId]) -> Result<Lease, NoServer> {
+        self.pick_at(hash, tried, Instant::now)
+    }
+
+    fn pick_at(&self, hash: u64, tried: &[ServerId], now: impl FnOnce() -> Instant) -> Result<Lease, NoServer> {
+        let slot = self.pool.take(self.view, tried, hash, now)?;
+        Ok(Lease::new(self.servers[self.by_slot[slot] as usize].clone()))
+    }
+
+    /// Whether there is a server to send requests to, now or when it is less full.
+    pub fn has_server(&self) -> bool {
+        self.pool.any_usable(self.view, Instant::now())
+    }
+
+    /// Counts a request for the retry budget: each once, when it arrives.
+    pub fn request_seen(&self) {
+        self.pool.budget.request_seen(Instant::now());
+    }
+
+    /// Permission for one retry; `None` when retries are off or the budget is used up.
+    pub fn try_retry(&self) -> Option<RetryPermit> {
+        let retry = self.config.retry.as_ref()?;
+        self.pool.budget.try_retry(retry.budget_percent, Instant::now())
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.pool.close_view(self.view);
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("name", self.name())
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
+    }
+}

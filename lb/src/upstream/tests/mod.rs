@@ -1,0 +1,7 @@
+//! What upstreams promise, from the outside.
+
+mod checks;
+mod ejection;
+mod leases;
+mod reload;
+mod standing;

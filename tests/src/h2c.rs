@@ -1,0 +1,75 @@
+//! A client that speaks HTTP/2 with prior knowledge (RFC 9113 §3.3), by hyper.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+pub use hyper::{HeaderMap, Request, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::wait::DEADLINE;
+
+/// One HTTP/2 connection; clones share it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// An answer over HTTP/2.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The value of a field; fails the test when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_else(|| panic!("no {name} in {:?}", self.headers))
+    }
+}
+
+impl Client {
+    /// Connects and exchanges the prefaces.
+    pub async fn connect(to: SocketAddr) -> Client {
+        let stream = TcpStream::connect(to).await.expect("a connection");
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("an HTTP/2 handshake");
+        tokio::spawn(connection);
+        Client { sender }
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
+        let exchange = async {
+            self.sender.ready().await?;
+            let (head, body) = self.sender.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+            })
+        };
+        timeout(DEADLINE, exchange).await.expect("an answer within the deadline")
+    }
+
+    /// A request of that method, with a body.
+    pub async fn request(&mut self, method: &str, path: &str, body: &'static [u8]) -> Answer {
+        let request = Request::builder().method(method).uri(format!("http://lb.test{path}"));
+        self.send(request.body(Full::new(Bytes::from_static(body))).expect("a valid request"))
+            .await
+            .expect("an answer")
+    }
+}

@@ -1,0 +1,82 @@
+//! Large objects stream, and are not stored.
+
+use bytes::Bytes;
+use lb_tests::client::Request;
+use lb_tests::lb::Lb;
+use lb_tests::origin::{Origin, Reply, Step};
+
+use super::{cached, fill, fresh};
+
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn an_object_over_max_object_passes_and_is_not_stored() {
+    let body = "x".repeat(2 * MIB);
+    let answer = move |seen: &lb_tests::origin::Seen| {
+        if seen.target == "/chunks" {
+            let pieces: Vec<&str> = (0..32).map(|piece| &body[piece * 65536..][..65536]).collect();
+            return Reply::new(200).header("Cache-Control", "max-age=60").chunked(&pieces);
+        }
+        fresh(&body)
+    };
+    let origin = Origin::start(answer).await;
+    let lb = Lb::start(&format!("[cache]\nmax_object = \"1MiB\"\n\n{}", cached(&origin))).await;
+    for target in ["/length", "/chunks"] {
+        for round in 1..=3 {
+            let answer = lb.get(target).await;
+            assert_eq!((answer.body.len(), answer.is_hit()), (2 * MIB, false), "{target}");
+            assert_eq!(origin.count_of(target), round, "{target}");
+        }
+    }
+    assert_eq!(lb.metrics().await.value("lb_cache_objects", &[]), Some(0.0));
+}
+
+#[tokio::test]
+async fn an_object_just_below_it_is_stored() {
+    let origin = Origin::start(|_| fresh(&"x".repeat(MIB - 1))).await;
+    let lb = Lb::start(&format!("[cache]\nmax_object = \"1MiB\"\n\n{}", cached(&origin))).await;
+    fill(&lb, &Request::get("/")).await;
+    assert_eq!(lb.get("/").await.body.len(), MIB - 1);
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_miss_of_100_mib_reaches_the_client_before_its_last_byte_was_sent() {
+    let piece: Bytes = (0..MIB)
+        .map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect::<Vec<_>>()
+        .into();
+    let expected = piece.clone();
+    let origin = Origin::start(move |_| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n",
+            100 * MIB
+        );
+        let mut steps = vec![Step::write(head), Step::Write(piece.clone()), Step::Hold];
+        steps.extend((0..99).map(|_| Step::Write(piece.clone())));
+        Reply::script(steps)
+    })
+    .await;
+    let lb = Lb::start(&cached(&origin)).await;
+    let before = lb.process.footprint().resident_kib;
+    let mut connection = lb.connect().await;
+    connection.write(Request::get("/").bytes()).await;
+    assert_eq!(connection.head("GET").await.unwrap().status, 200);
+    let mut length = connection.data().await.unwrap().unwrap().len();
+    assert!(
+        length > 0 && origin.active() == 1,
+        "the first byte is here while the origin still waits"
+    );
+    origin.release(1);
+    let mut all_right = true;
+    while let Some(data) = connection.data().await.unwrap() {
+        let start = length % MIB;
+        let until = (start + data.len()).min(MIB);
+        all_right &= expected[start..until] == data[..until - start];
+        length += data.len();
+    }
+    assert_eq!(length, 100 * MIB);
+    assert!(all_right, "the body was changed on its way");
+    let grown = lb.process.footprint().resident_kib.saturating_sub(before);
+    assert!(grown < 64 * 1024, "lb grew by {grown} KiB for an object that it does not keep");
+}

@@ -1,0 +1,51 @@
+//! What is stored, for how long, for whom, and what takes it out again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod admission;
+mod bounds;
+mod coalescing;
+mod invalidation;
+mod keys;
+mod large;
+mod policy;
+mod purge;
+mod store;
+mod tags;
+mod users;
+
+use lb_tests::client::Request;
+use lb_tests::lb::Lb;
+use lb_tests::origin::{Origin, Reply, Seen};
+use lb_tests::servers;
+use lb_tests::wait::until;
+
+/// Everything to one origin, cached by what it says itself.
+fn cached(origin: &Origin) -> String {
+    cached_as(origin, "ttl = \"0s\"")
+}
+
+/// Everything to one origin, cached like this.
+fn cached_as(origin: &Origin, cache: &str) -> String {
+    format!(
+        "[upstreams.app]\nservers = [{}]\npassive_health = \"off\"\nretry = \"off\"\n\n[[routes]]\npath = \"/\"\nupstream = \"app\"\ncache = {{ {cache} }}\n\n",
+        servers(&[origin.addr()])
+    )
+}
+
+/// An `lb` before a caching origin that answers like this.
+async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (Lb, Origin) {
+    let origin = Origin::start(answer).await;
+    let lb = Lb::start(&cached(&origin)).await;
+    (lb, origin)
+}
+
+/// An answer that stays fresh for a minute.
+fn fresh(text: &str) -> Reply {
+    Reply::text(text).header("Cache-Control", "max-age=60")
+}
+
+/// Asks until the answer comes from the store. Meanwhile the origin may be asked once.
+async fn fill(lb: &Lb, request: &Request) {
+    until(&format!("{request:?} is a hit"), async || lb.send(request).await.is_hit()).await;
+}
