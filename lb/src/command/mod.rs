@@ -58,7 +58,7 @@ enum Command {
 #[derive(Args)]
 pub(crate) struct FileArgs {
     /// The configuration file
-    #[arg(short, long = "config", value_name = "FILE", env = "LB_CONFIG", default_value = "config/lb.toml")]
+    #[arg(short = 'c', long = "config", value_name = "FILE", env = "LB_CONFIG", default_value = "config/lb.toml")]
     pub(crate) file: PathBuf,
 }
 
