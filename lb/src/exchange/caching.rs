@@ -161,6 +161,11 @@ impl Exchange {
         self.release();
     }
 
+    /// Whether others may be waiting for what this request fetches.
+    pub fn leads(&self) -> bool {
+        self.caching.lead.is_some()
+    }
+
     /// Whether somebody else needs what this request fetches, so that it goes on when its client leaves.
     pub fn feeds_others(&self) -> bool {
         self.caching.filler.as_ref().is_some_and(Filler::is_needed)

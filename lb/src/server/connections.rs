@@ -82,7 +82,8 @@ impl Connections {
         }
     }
 
-    fn try_place(self: &Arc<Self>) -> Option<Slot> {
+    /// A place, where there is room.
+    pub fn try_place(self: &Arc<Self>) -> Option<Slot> {
         let max = self.max.load(Ordering::Relaxed);
         self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < max).then_some(open + 1)).ok()?;
         let entry = Arc::new(Entry { idle_since: AtomicU64::new(0), leave: Notify::new() });

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
@@ -65,15 +66,29 @@ async fn accept(listener: StdListener, proxy: Arc<Proxy>, engine: Arc<Engine>, m
 /// A connection, and its place. The place comes first: whom there is no room for waits in the kernel's queue.
 async fn next(listener: &AsyncFd<StdListener>, proxy: &Proxy) -> (Slot, io::Result<(StdStream, SocketAddr)>) {
     loop {
-        let ready = listener.readable().await;
-        let slot = proxy.connections.place().await;
-        match ready.map(|mut ready| ready.try_io(|listener| listener.get_ref().accept())) {
-            Ok(Ok(accepted)) => return (slot, accepted),
-            // Another call has taken it.
-            Ok(Err(_would_block)) => {}
-            Err(error) => return (slot, Err(error)),
+        let mut ready = match listener.readable().await {
+            Ok(ready) => ready,
+            Err(error) => return (proxy.connections.place().await, Err(error)),
+        };
+        let slot = match proxy.connections.try_place() {
+            Some(slot) => slot,
+            // Nobody is to make room for a connection that is not there.
+            None if !is_waiting(listener.get_ref()) => {
+                ready.clear_ready();
+                continue;
+            }
+            None => proxy.connections.place().await,
+        };
+        if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
+            return (slot, accepted);
         }
     }
+}
+
+/// Whether a connection waits to be accepted. Readiness as the runtime knows it is from the last time that somebody looked.
+fn is_waiting(listener: &StdListener) -> bool {
+    let mut look = [PollFd::new(listener, PollFlags::IN)];
+    matches!(rustix::event::poll(&mut look, Some(&Timespec::default())), Ok(1..))
 }
 
 /// What comes, unless the shutdown comes first.

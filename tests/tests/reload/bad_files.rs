@@ -6,6 +6,7 @@ use lb_tests::command;
 use lb_tests::lb::Lb;
 use lb_tests::load::Load;
 use lb_tests::origin::Origin;
+use lb_tests::wait::until;
 
 use super::versioned;
 
@@ -60,7 +61,7 @@ async fn c25_under_load_a_bad_file_fails_no_request_and_the_next_good_one_works(
         assert!(!lb.hang_up().await, "{what} was taken");
         failed += 1;
         assert_eq!(lb.reloads().await, (0, failed), "{what}");
-        assert!(lb.stderr().contains(word), "{what}: {word:?} is not in the log: {}", lb.stderr());
+        until("the reason is in the log", async || lb.stderr().contains(word)).await;
         let answer = lb.reload_by_api().await;
         failed += 1;
         assert_eq!(answer.status, 400, "{what}");

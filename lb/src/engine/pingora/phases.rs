@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
@@ -85,6 +85,12 @@ impl Phases {
     }
 }
 
+/// Whether an answer ends with its head (RFC 9112 §6.3), so that no piece of a body will say that it is over.
+fn bodyless(answer: &ResponseHeader, request: &RequestHeader) -> bool {
+    let empty = answer.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+    empty || request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 #[async_trait]
 impl ProxyHttp for Phases {
     type CTX = Context;
@@ -121,7 +127,13 @@ impl ProxyHttp for Phases {
             decision = Phases::wait(session, exchange, follower).await?;
         }
         match decision {
-            Decision::Forward => return Ok(false),
+            Decision::Forward => {
+                // Others may come to wait for what this request fetches.
+                if exchange.leads() && let Some(connection) = &ctx.connection {
+                    connection.control.outlive();
+                }
+                return Ok(false);
+            }
             Decision::Refuse(refusal) => reply::refuse(session, exchange, &refusal).await?,
             // A client that waits for "100 Continue" is not told to send what nobody wants.
             Decision::Respond(answer) if session.get_header(header::EXPECT).is_some() => {
@@ -148,6 +160,8 @@ impl ProxyHttp for Phases {
             },
             Err(_) => return Err(Error::new_in(REFUSED)),
         };
+        // What ends at this hop is decided by `filter`.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         if let Some(timeouts) = exchange.timeouts() {
             peer.options.connection_timeout = Some(timeouts.connect);
             peer.options.total_connection_timeout = Some(timeouts.connect);
@@ -217,8 +231,11 @@ impl ProxyHttp for Phases {
         if let Some(connection) = &ctx.connection {
             if upgrade {
                 connection.control.upgrade();
-            } else if exchange.feeds_others() {
-                connection.control.outlive();
+            } else if !exchange.feeds_others() {
+                connection.control.depend();
+                if connection.control.client_gone() {
+                    return Err(Error::new_down(ErrorType::ConnectionClosed));
+                }
             }
         }
         if upgrade {
@@ -226,6 +243,9 @@ impl ProxyHttp for Phases {
         }
         let copied = Copied::of(answer);
         exchange.edit_answer(&copied, &mut ResponseOut(answer));
+        if bodyless(answer, session.req_header()) {
+            exchange.answer_end();
+        }
         Ok(())
     }
 
@@ -282,6 +302,8 @@ impl ProxyHttp for Phases {
             None => None,
         };
         ctx.client_left = *error.esource() == ErrorSource::Downstream && refusal.is_none();
+        // pingora does not use the connection again, so the client is told.
+        session.set_keepalive(None);
         if let (Some(refusal), Some(exchange), false) = (refusal, ctx.exchange.as_mut(), begun) {
             exchange.refuse(refusal.clone());
             if let Err(error) = reply::refuse(session, exchange, &refusal).await {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora::{ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
 use super::heads::{Request, ResponseOut};
@@ -60,7 +60,17 @@ pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reade
     let bodyless = session.req_header().method == Method::HEAD;
     stored_head(session, exchange, head, object, object.age(Now::read()), bodyless).await?;
     while !bodyless {
-        match reader.next().await {
+        let next = tokio::select! {
+            next = reader.next() => next,
+            // Watching the client sends what was written so far on its way, too.
+            left = session.as_downstream_mut().read_body_or_idle(true) => {
+                return Err(match left {
+                    Err(error) => error.into_down(),
+                    Ok(_) => Error::new_down(ErrorType::ConnectionClosed),
+                });
+            }
+        };
+        match next {
             Ok(Some(piece)) => session.write_response_body(Some(piece), false).await?,
             Ok(None) => return session.write_response_body(None, true).await,
             Err(broken) => return Err(broken).or_err(ErrorType::InternalError, "the stored answer broke off as it arrived"),

@@ -34,6 +34,11 @@ impl ClientControl {
         self.set(OUTLIVES);
     }
 
+    /// Takes [`Self::outlive`] back: the exchange is for this client only.
+    pub fn depend(&self) {
+        self.flags.fetch_and(!OUTLIVES, Ordering::AcqRel);
+    }
+
     /// Gives the client up now: the connection is closed at the next read or write, and then as if it had gone under [`Self::outlive`].
     pub fn detach(&self) {
         self.set(DETACHED);

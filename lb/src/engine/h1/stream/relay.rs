@@ -28,12 +28,20 @@ impl AsyncRead for ClientStream {
             this.lose();
         }
         let before = buf.filled().len();
-        let result = ready!(match &mut this.mode {
+        let result = match &mut this.mode {
             Mode::Waiting | Mode::Ready => Poll::Ready(Err(io::Error::other("no request has begun"))),
             Mode::Raw => this.poll_raw(buf, cx),
             Mode::Exchange(body) if body.is_done() => this.poll_end(cx),
             Mode::Exchange(_) => this.poll_body(buf, cx),
-        });
+        };
+        let Poll::Ready(result) = result else {
+            // The engine has nothing better to do than to wait, so what it has written so far goes out: the beginning of an answer whose
+            // rest is slow to come. If that fails, the next write says so.
+            if let Some(io) = &mut this.io {
+                let _ = this.outbox.poll_flush(io, cx);
+            }
+            return Poll::Pending;
+        };
         let ended = match &result {
             Ok(()) => buf.filled().len() == before && buf.remaining() > 0,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
