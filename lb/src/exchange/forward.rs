@@ -226,6 +226,8 @@ impl Exchange {
     /// comes, and the route's edits have the last word.
     pub fn edit_request(&self, received: &impl RequestHead, out: &mut impl Editor) {
         filter::request_hop(received, out);
+        // Met here already.
+        out.remove(&header::EXPECT);
         Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
         self.edit_fetch(out);
         if let Some(host) = self.upstream().and_then(|upstream| upstream.upstream.config().host.as_ref()) {

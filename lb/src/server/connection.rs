@@ -19,14 +19,18 @@ use crate::reject::{Problem, Refusal};
 pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
     let Ok(local) = stream.local_addr() else { return };
     let origin = Origin { peer: Peer::new(address.ip()), scheme: Scheme::Http };
-    let slot = Arc::new(slot);
     let mut stream = Box::new(ClientStream::new(stream, address, local));
-    stream.hold(slot.clone());
+    // The place is the socket's, which may close long before or after this function returns.
+    let slot = Arc::new(slot);
+    let place = Arc::downgrade(&slot);
+    stream.hold(slot);
     loop {
+        let Some(slot) = place.upgrade() else { return };
         slot.idle();
         match next(&mut stream, &slot, &engine, &mut shutdown).await {
             Some(Ok(HeadRead::Request)) => {
                 slot.busy();
+                drop(slot);
                 match engine.serve(stream, origin.clone(), &shutdown).await {
                     Some(back) => stream = back,
                     None => return,
@@ -34,10 +38,12 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: A
             }
             Some(Ok(HeadRead::Http2)) => {
                 slot.busy();
+                drop(slot);
                 return engine.serve_http2(stream, &shutdown).await;
             }
             Some(Err(failure)) => {
                 slot.busy();
+                drop(slot);
                 if let Some(refusal) = refusal(&failure) {
                     refuse(stream, &engine, origin, refusal).await;
                 }

@@ -29,7 +29,7 @@ fn bad(origin: &Origin) -> Vec<(&'static str, String, &'static str)> {
         (
             "the same route twice",
             format!("{good}\n[[routes]]\npath = \"/version\"\nupstream = \"app\"\n"),
-            "/version",
+            "the same route twice",
         ),
         (
             "an unset variable",

@@ -132,6 +132,10 @@ impl ProxyHttp for Phases {
                 if exchange.leads() && let Some(connection) = &ctx.connection {
                     connection.control.outlive();
                 }
+                // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
+                if session.req_header().version == http::Version::HTTP_11 && session.get_header(header::EXPECT).is_some() {
+                    session.as_downstream_mut().write_continue_response().await?;
+                }
                 return Ok(false);
             }
             Decision::Refuse(refusal) => reply::refuse(session, exchange, &refusal).await?,
