@@ -38,7 +38,13 @@ pub struct Proxy {
 impl Proxy {
     /// Puts the parts together.
     pub fn new(file: PathBuf, snapshot: Snapshot, parts: Parts) -> Arc<Proxy> {
-        let Parts { cache, registry, metrics, connections, log } = parts;
+        let Parts {
+            cache,
+            registry,
+            metrics,
+            connections,
+            log,
+        } = parts;
         Arc::new(Proxy {
             snapshot: ArcSwap::from_pointee(snapshot),
             file,

@@ -107,7 +107,11 @@ impl Snapshot {
                 let upstream = registry.build(config, resolved);
                 UpstreamState {
                     metrics: metrics.upstream(upstream.name()),
-                    servers: upstream.servers().iter().map(|server| metrics.server(upstream.name(), server.name())).collect(),
+                    servers: upstream
+                        .servers()
+                        .iter()
+                        .map(|server| metrics.server(upstream.name(), server.name()))
+                        .collect(),
                     hash_on: match &config.balance {
                         Balance::Hash(on) => Some(on.clone()),
                         _ => None,
@@ -134,7 +138,14 @@ impl Snapshot {
                 config: route.clone(),
             })
             .collect();
-        Snapshot { router: Router::new(&config.routes), routes, upstreams, unrouted: metrics.route(NO_ROUTE), access_log, config }
+        Snapshot {
+            router: Router::new(&config.routes),
+            routes,
+            upstreams,
+            unrouted: metrics.route(NO_ROUTE),
+            access_log,
+            config,
+        }
     }
 
     /// The upstreams' live parts.

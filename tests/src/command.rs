@@ -27,7 +27,10 @@ pub async fn lb<S: AsRef<str>>(arguments: &[S]) -> Outcome {
 /// Runs a binary with these arguments and this environment besides the test's own.
 pub async fn run<S: AsRef<str>>(name: &str, arguments: &[S], environment: &[(&str, &str)]) -> Outcome {
     let mut command = Command::new(binary(name));
-    command.env_remove("LB_CONFIG").args(arguments.iter().map(AsRef::as_ref)).envs(environment.iter().copied());
+    command
+        .env_remove("LB_CONFIG")
+        .args(arguments.iter().map(AsRef::as_ref))
+        .envs(environment.iter().copied());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(DEADLINE, command.output())
         .await

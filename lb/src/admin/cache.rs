@@ -29,12 +29,37 @@ pub(super) async fn purge(
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let expected = "expected one of ?url=, ?prefix=, ?tag= or ?all=true";
-    let Ok(Query(parameters)) = parameters else { return problem(StatusCode::BAD_REQUEST, expected) };
+    let Ok(Query(parameters)) = parameters else {
+        return problem(StatusCode::BAD_REQUEST, expected);
+    };
     let what = match &parameters {
-        Parameters { url: Some(url), prefix: None, tag: None, all: None } => Purge::Url(url),
-        Parameters { url: None, prefix: Some(prefix), tag: None, all: None } => Purge::Prefix(prefix),
-        Parameters { url: None, prefix: None, tag: Some(tag), all: None } => Purge::Tags { upstream: None, tags: &[tag.as_bytes()] },
-        Parameters { url: None, prefix: None, tag: None, all: Some(true) } => Purge::All,
+        Parameters {
+            url: Some(url),
+            prefix: None,
+            tag: None,
+            all: None,
+        } => Purge::Url(url),
+        Parameters {
+            url: None,
+            prefix: Some(prefix),
+            tag: None,
+            all: None,
+        } => Purge::Prefix(prefix),
+        Parameters {
+            url: None,
+            prefix: None,
+            tag: Some(tag),
+            all: None,
+        } => Purge::Tags {
+            upstream: None,
+            tags: &[tag.as_bytes()],
+        },
+        Parameters {
+            url: None,
+            prefix: None,
+            tag: None,
+            all: Some(true),
+        } => Purge::All,
         _ => return problem(StatusCode::BAD_REQUEST, expected),
     };
     Json(json!({ "purged": proxy.cache.purge(&what) })).into_response()

@@ -20,7 +20,9 @@ pub(super) async fn guard(State(proxy): State<Arc<Proxy>>, request: Request, nex
     match &token {
         Some(token) if !open && !bears(headers, token) => {
             let mut response = problem(StatusCode::UNAUTHORIZED, "expected Authorization: Bearer and the admin token");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
         // A page that was brought here under a name of its own has no token; who has one may call this address what they like.
@@ -34,8 +36,12 @@ pub(super) async fn guard(State(proxy): State<Arc<Proxy>>, request: Request, nex
 }
 
 fn bears(headers: &HeaderMap, token: &Secret) -> bool {
-    let Some(value) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
-    let Some((scheme, given)) = value.split_at_checked(7) else { return false };
+    let Some(value) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    let Some((scheme, given)) = value.split_at_checked(7) else {
+        return false;
+    };
     scheme.eq_ignore_ascii_case(b"bearer ") && same(given, token.0.as_bytes())
 }
 
@@ -55,7 +61,7 @@ fn foreign_host(headers: &HeaderMap) -> bool {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !(host.starts_with('[') && !name.ends_with(']')) => name,
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && (name.ends_with(']') || !host.starts_with('[')) => name,
         _ => host,
     }
 }
@@ -63,7 +69,10 @@ fn without_port(host: &str) -> &str {
 fn foreign_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-    let site = origin.as_bytes().strip_prefix(b"http://").or_else(|| origin.as_bytes().strip_prefix(b"https://"));
+    let site = origin
+        .as_bytes()
+        .strip_prefix(b"http://")
+        .or_else(|| origin.as_bytes().strip_prefix(b"https://"));
     site.is_none_or(|site| !site.eq_ignore_ascii_case(host))
 }
 
@@ -72,7 +81,9 @@ mod tests {
     use super::*;
 
     fn headers(list: &[(header::HeaderName, &'static str)]) -> HeaderMap {
-        list.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+        list.iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
@@ -87,9 +98,18 @@ mod tests {
 
     #[test]
     fn an_origin_must_be_the_host() {
-        assert!(!foreign_origin(&headers(&[(header::HOST, "localhost:9901"), (header::ORIGIN, "http://localhost:9901")])));
-        assert!(foreign_origin(&headers(&[(header::HOST, "localhost:9901"), (header::ORIGIN, "http://evil.example")])));
-        assert!(foreign_origin(&headers(&[(header::HOST, "localhost:9901"), (header::ORIGIN, "null")])));
+        assert!(!foreign_origin(&headers(&[
+            (header::HOST, "localhost:9901"),
+            (header::ORIGIN, "http://localhost:9901")
+        ])));
+        assert!(foreign_origin(&headers(&[
+            (header::HOST, "localhost:9901"),
+            (header::ORIGIN, "http://evil.example")
+        ])));
+        assert!(foreign_origin(&headers(&[
+            (header::HOST, "localhost:9901"),
+            (header::ORIGIN, "null")
+        ])));
     }
 
     #[test]

@@ -91,7 +91,12 @@ async fn reload(State(proxy): State<Arc<Proxy>>) -> Response {
                 "type": "about:blank", "title": "Bad Request", "status": 400,
                 "detail": error.to_string(), "errors": errors,
             });
-            (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+            (
+                StatusCode::BAD_REQUEST,
+                [(header::CONTENT_TYPE, "application/problem+json")],
+                body.to_string(),
+            )
+                .into_response()
         }
     }
 }

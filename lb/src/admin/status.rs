@@ -126,8 +126,14 @@ impl Status {
             draining: proxy.draining(),
             upstreams: snapshot.upstreams.iter().map(upstream).collect(),
             routes: snapshot.routes.iter().map(route).collect(),
-            cache: CacheStatus { bytes: proxy.cache.bytes(), objects: proxy.cache.objects(), memory: snapshot.config.cache.memory },
-            access_log: LogStatus { dropped: proxy.metrics.access_log_dropped().get() },
+            cache: CacheStatus {
+                bytes: proxy.cache.bytes(),
+                objects: proxy.cache.objects(),
+                memory: snapshot.config.cache.memory,
+            },
+            access_log: LogStatus {
+                dropped: proxy.metrics.access_log_dropped().get(),
+            },
         }
     }
 }
@@ -144,7 +150,10 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
             max_connections: server.max_connections().map(Into::into),
             requests: answers(metrics),
             ejections: now.ejections,
-            last_check: now.check.and_then(|report| report.last).map(|last| last.error.unwrap_or_else(|| String::from("passed"))),
+            last_check: now
+                .check
+                .and_then(|report| report.last)
+                .map(|last| last.error.unwrap_or_else(|| String::from("passed"))),
         }
     });
     UpstreamStatus {
@@ -161,7 +170,11 @@ fn answers(metrics: &ServerMetrics) -> u64 {
 }
 
 fn route(state: &RouteState) -> RouteStatus {
-    let mut status = RouteStatus { name: state.config.name.to_string(), requests: 0, errors: 0 };
+    let mut status = RouteStatus {
+        name: state.config.name.to_string(),
+        requests: 0,
+        errors: 0,
+    };
     state.metrics.each_code(|code, count| {
         status.requests += count;
         status.errors += if code >= 500 { count } else { 0 };

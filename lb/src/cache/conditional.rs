@@ -12,9 +12,16 @@ pub fn not_modified(request: &impl Fields, stored: &[(HeaderName, HeaderValue)])
     let field = |name: &HeaderName| stored.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_bytes());
     if request.get(&IF_NONE_MATCH).is_some() {
         let tag = field(&ETAG).map(opaque);
-        return request.all(&IF_NONE_MATCH).flat_map(tags).any(|given| given == b"*" || tag == Some(opaque(given)));
+        return request
+            .all(&IF_NONE_MATCH)
+            .flat_map(tags)
+            .any(|given| given == b"*" || tag == Some(opaque(given)));
     }
-    let date = |value: &[u8]| std::str::from_utf8(value).ok().and_then(|text| httpdate::parse_http_date(text).ok());
+    let date = |value: &[u8]| {
+        std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| httpdate::parse_http_date(text).ok())
+    };
     match (request.get(&IF_MODIFIED_SINCE).and_then(date), field(&LAST_MODIFIED).and_then(date)) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
@@ -48,7 +55,9 @@ mod tests {
     }
 
     fn asks(fields: &[(&str, &str)]) -> TestHead {
-        fields.iter().fold(TestHead::get("a", "/"), |head, (name, value)| head.with(name, value))
+        fields
+            .iter()
+            .fold(TestHead::get("a", "/"), |head, (name, value)| head.with(name, value))
     }
 
     #[test]
@@ -68,7 +77,10 @@ mod tests {
         let since = ("if-modified-since", "Thu, 02 Jan 2025 00:00:00 GMT");
         assert!(not_modified(&asks(&[since]), &stored));
         assert!(!not_modified(&asks(&[since, ("if-none-match", "\"b\"")]), &stored));
-        assert!(!not_modified(&asks(&[("if-modified-since", "Tue, 31 Dec 2024 00:00:00 GMT")]), &stored));
+        assert!(!not_modified(
+            &asks(&[("if-modified-since", "Tue, 31 Dec 2024 00:00:00 GMT")]),
+            &stored
+        ));
         assert!(!not_modified(&asks(&[("if-modified-since", "yesterday")]), &stored));
     }
 }

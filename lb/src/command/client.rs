@@ -25,15 +25,24 @@ impl Admin {
     /// From the arguments, or from the file.
     pub(super) fn find(args: &AdminArgs) -> Result<Admin, ExitCode> {
         if let Some(address) = &args.admin {
-            return Ok(Admin { address: address.clone(), token: args.token.clone() });
+            return Ok(Admin {
+                address: address.clone(),
+                token: args.token.clone(),
+            });
         }
         let config = super::load(&args.file.file)?;
         let Some(admin) = config.server.admin else {
-            eprintln!("lb: {} has admin = \"off\": expected an address there, or --admin ADDR", args.file.file.display());
+            eprintln!(
+                "lb: {} has admin = \"off\": expected an address there, or --admin ADDR",
+                args.file.file.display()
+            );
             return Err(ExitCode::from(WRONG));
         };
         let token = args.token.clone().or(admin.token.map(|token| token.0));
-        Ok(Admin { address: admin.listen.to_string(), token })
+        Ok(Admin {
+            address: admin.listen.to_string(),
+            token,
+        })
     }
 
     /// Sends one request and waits for the whole answer.
@@ -49,7 +58,8 @@ impl Admin {
 
     async fn exchange(&self, method: Method, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
         let connecting = TcpStream::connect(&self.address).await;
-        let stream = connecting.with_context(|| format!("no lb answers at {} (is it running? is this its admin address?)", self.address))?;
+        let stream =
+            connecting.with_context(|| format!("no lb answers at {} (is it running? is this its admin address?)", self.address))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", &self.address);

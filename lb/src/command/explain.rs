@@ -94,12 +94,22 @@ impl Asked {
 
 fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = line.split_once(':')?;
-    Some((HeaderName::from_bytes(name.trim().as_bytes()).ok()?, HeaderValue::from_str(value.trim()).ok()?))
+    Some((
+        HeaderName::from_bytes(name.trim().as_bytes()).ok()?,
+        HeaderValue::from_str(value.trim()).ok()?,
+    ))
 }
 
 fn explain(out: &mut String, config: &Config, request: &Asked) -> std::fmt::Result {
     let target = Target::parse(request.target.as_bytes());
-    writeln!(out, "request    {} {}://{}{}", request.method, request.scheme, text(request.authority.as_bytes()), request.target)?;
+    writeln!(
+        out,
+        "request    {} {}://{}{}",
+        request.method,
+        request.scheme,
+        text(request.authority.as_bytes()),
+        request.target
+    )?;
     if target.path() != target.forward() || target.is_changed() {
         writeln!(out, "           matched as {}", text(target.path()))?;
     }
@@ -108,14 +118,25 @@ fn explain(out: &mut String, config: &Config, request: &Asked) -> std::fmt::Resu
     match router.find(request, &target) {
         Found::Route(index) => {
             let route = &config.routes[index];
-            writeln!(out, "route      {} (number {} of {}): {}", route.name, index + 1, config.routes.len(), conditions(route))?;
+            writeln!(
+                out,
+                "route      {} (number {} of {}): {}",
+                route.name,
+                index + 1,
+                config.routes.len(),
+                conditions(route)
+            )?;
             others(out, &router, request, &target)?;
             admission(out, config, route)?;
             action(out, config, route, request, &target)
         }
         Found::MethodNotAllowed(allowed) => {
             let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-            writeln!(out, "route      none: the path matches, the method does not; 405 with Allow: {}", allowed.join(", "))?;
+            writeln!(
+                out,
+                "route      none: the path matches, the method does not; 405 with Allow: {}",
+                allowed.join(", ")
+            )?;
             others(out, &router, request, &target)
         }
         Found::None => {
@@ -131,7 +152,12 @@ fn listener(out: &mut String, config: &Config, request: &Asked) -> std::fmt::Res
         Some(address) => writeln!(out, "listener   {address}"),
         None => {
             let all: Vec<String> = listen.iter().map(ToString::to_string).collect();
-            writeln!(out, "listener   none on port {}; taken as if it came by one of {}", request.port, all.join(", "))
+            writeln!(
+                out,
+                "listener   none on port {}; taken as if it came by one of {}",
+                request.port,
+                all.join(", ")
+            )
         }
     }
 }
@@ -152,7 +178,12 @@ fn conditions(route: &Route) -> String {
         let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
         all.push(format!("method is one of {}", methods.join(", ")));
     }
-    all.extend(route.headers.iter().map(|(name, value)| format!("{name} is {:?}", text(value.as_bytes()))));
+    all.extend(
+        route
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name} is {:?}", text(value.as_bytes()))),
+    );
     all.join("; ")
 }
 
@@ -160,7 +191,11 @@ fn others(out: &mut String, router: &Router, request: &Asked, target: &Target<'_
     for route in router.explain(request, target) {
         match route.verdict {
             Verdict::Taken => {}
-            Verdict::LessSpecific => writeln!(out, "           not {}: it matches, but is less specific or later in the file", route.name)?,
+            Verdict::LessSpecific => writeln!(
+                out,
+                "           not {}: it matches, but is less specific or later in the file",
+                route.name
+            )?,
             Verdict::Failed(why) => {
                 let why: Vec<String> = why.iter().map(ToString::to_string).collect();
                 writeln!(out, "           not {}: {}", route.name, why.join("; "))?;
@@ -173,7 +208,11 @@ fn others(out: &mut String, router: &Router, request: &Asked, target: &Target<'_
 fn admission(out: &mut String, config: &Config, route: &Route) -> std::fmt::Result {
     let limits = &config.limits;
     let max_body = route.max_body.unwrap_or(limits.max_body);
-    writeln!(out, "limits     head up to {} bytes and {} fields, body up to {max_body} bytes", limits.max_header_bytes, limits.max_headers)?;
+    writeln!(
+        out,
+        "limits     head up to {} bytes and {} fields, body up to {max_body} bytes",
+        limits.max_header_bytes, limits.max_headers
+    )?;
     let list = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let access = match (route.allow.is_empty(), route.deny.is_empty()) {
         (true, true) => String::from("everybody"),
@@ -186,8 +225,17 @@ fn admission(out: &mut String, config: &Config, route: &Route) -> std::fmt::Resu
 
 fn action(out: &mut String, config: &Config, route: &Route, request: &Asked, target: &Target<'_>) -> std::fmt::Result {
     match &route.action {
-        Action::Respond { status, body, content_type } => {
-            writeln!(out, "responds   {status}, {} bytes of {}", body.len(), text(content_type.as_bytes()))
+        Action::Respond {
+            status,
+            body,
+            content_type,
+        } => {
+            writeln!(
+                out,
+                "responds   {status}, {} bytes of {}",
+                body.len(),
+                text(content_type.as_bytes())
+            )
         }
         Action::Redirect { to, status } => {
             match location(to, request.scheme, request.authority.as_bytes(), target.forward(), target.query()) {
@@ -207,18 +255,37 @@ fn action(out: &mut String, config: &Config, route: &Route, request: &Asked, tar
 }
 
 fn cache(out: &mut String, route: &Route, upstream: &Upstream, request: &Asked, target: &Target<'_>) -> std::fmt::Result {
-    let Some(cache) = &route.cache else { return writeln!(out, "cache      off for this route") };
+    let Some(cache) = &route.cache else {
+        return writeln!(out, "cache      off for this route");
+    };
     let mut key = Vec::new();
-    render(&cache.key, request.scheme, request.authority.as_bytes(), target.forward(), target.query(), &mut key);
+    render(
+        &cache.key,
+        request.scheme,
+        request.authority.as_bytes(),
+        target.forward(),
+        target.query(),
+        &mut key,
+    );
     writeln!(out, "cache      key {:?} in upstream {}", text(&key), upstream.name)?;
     match admit(request) {
-        Ok(_) => writeln!(out, "           the request may be answered from the store, and its answer stored where the origin allows it")?,
+        Ok(_) => writeln!(
+            out,
+            "           the request may be answered from the store, and its answer stored where the origin allows it"
+        )?,
         Err(why) => return writeln!(out, "           the request goes past it: {}", bypass(why)),
     }
     let statuses: Vec<&str> = cache.statuses.iter().map(http::StatusCode::as_str).collect();
     match cache.ttl.as_secs_f64() {
-        0.0 => writeln!(out, "           fresh for as long as the origin says; not stored where it says nothing"),
-        ttl => writeln!(out, "           fresh for as long as the origin says; where it says nothing, {ttl} s for {}", statuses.join(", ")),
+        0.0 => writeln!(
+            out,
+            "           fresh for as long as the origin says; not stored where it says nothing"
+        ),
+        ttl => writeln!(
+            out,
+            "           fresh for as long as the origin says; where it says nothing, {ttl} s for {}",
+            statuses.join(", ")
+        ),
     }
 }
 

@@ -35,7 +35,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the proxy
-    #[command(after_help = "Example:\n  lb run -c config/lb.toml\n\nSignals: TERM, INT stop gracefully; HUP reloads; USR1 opens log files anew.")]
+    #[command(
+        after_help = "Example:\n  lb run -c config/lb.toml\n\nSignals: TERM, INT stop gracefully; HUP reloads; USR1 opens log files anew."
+    )]
     Run(FileArgs),
     /// Validate the configuration file
     #[command(after_help = "Example:\n  lb check -c config/lb.toml\n\nPrints `FILE: ok`, or every error with its line and column.")]
@@ -58,7 +60,13 @@ enum Command {
 #[derive(Args)]
 pub(crate) struct FileArgs {
     /// The configuration file
-    #[arg(short = 'c', long = "config", value_name = "FILE", env = "LB_CONFIG", default_value = "config/lb.toml")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        env = "LB_CONFIG",
+        default_value = "config/lb.toml"
+    )]
     pub(crate) file: PathBuf,
 }
 

@@ -28,7 +28,11 @@ fn changes(body: &[u8]) -> String {
     let mut out = String::new();
     for kind in ["upstreams", "routes"] {
         for how in ["added", "changed", "removed"] {
-            let names = value["changes"][kind][how].as_array().into_iter().flatten().filter_map(|name| name.as_str());
+            let names = value["changes"][kind][how]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|name| name.as_str());
             for name in names {
                 out.push_str(&format!("  {} {how}: {name}\n", &kind[..kind.len() - 1]));
             }

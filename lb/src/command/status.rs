@@ -46,14 +46,30 @@ fn render(status: &Status) -> String {
 
 fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
     let state = if status.draining { "draining" } else { "running" };
-    writeln!(out, "lb {} {state} for {} s, {} connections", status.version, status.uptime_seconds, status.connections)?;
+    writeln!(
+        out,
+        "lb {} {state} for {} s, {} connections",
+        status.version, status.uptime_seconds, status.connections
+    )?;
     let config = &status.config;
-    writeln!(out, "{} loaded {}, {} reloads, {} refused", config.file, config.loaded_at, config.reloads_ok, config.reloads_failed)?;
+    writeln!(
+        out,
+        "{} loaded {}, {} reloads, {} refused",
+        config.file, config.loaded_at, config.reloads_ok, config.reloads_failed
+    )?;
     for upstream in &status.upstreams {
         writeln!(out, "\nupstream {} ({})", upstream.name, upstream.balance)?;
-        writeln!(out, "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}", "server", "state", "weight", "in flight", "requests", "ejections")?;
+        writeln!(
+            out,
+            "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",
+            "server", "state", "weight", "in flight", "requests", "ejections"
+        )?;
         for server in &upstream.servers {
-            let state = if server.backup { format!("{} (backup)", server.state) } else { server.state.clone() };
+            let state = if server.backup {
+                format!("{} (backup)", server.state)
+            } else {
+                server.state.clone()
+            };
             writeln!(
                 out,
                 "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",
@@ -65,5 +81,9 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
     for route in &status.routes {
         writeln!(out, "{:<30} {:>10} {:>10}", route.name, route.requests, route.errors)?;
     }
-    writeln!(out, "\ncache {} objects, {} of {} bytes", status.cache.objects, status.cache.bytes, status.cache.memory)
+    writeln!(
+        out,
+        "\ncache {} objects, {} of {} bytes",
+        status.cache.objects, status.cache.bytes, status.cache.memory
+    )
 }

@@ -82,10 +82,20 @@ impl Exchange {
         let target = Target::parse(head.target());
         let render = |template| {
             let mut out = Vec::with_capacity(16 + head.authority().len() + head.target().len());
-            render(template, self.client.scheme.as_str(), head.authority(), target.forward(), target.query(), &mut out);
+            render(
+                template,
+                self.client.scheme.as_str(),
+                head.authority(),
+                target.forward(),
+                target.query(),
+                &mut out,
+            );
             out
         };
-        Rendered { key: render(&cached.key), uri: cached.uri.as_ref().map(render) }
+        Rendered {
+            key: render(&cached.key),
+            uri: cached.uri.as_ref().map(render),
+        }
     }
 
     /// What came of the waiting that [`Decision::Wait`] asked for.
@@ -110,7 +120,11 @@ impl Exchange {
     }
 
     fn lead(&mut self, lead: Lead) -> Decision {
-        self.caching.status = Some(Status::Fetched { miss: lead.miss(), stored: false, waited: lead.waited() });
+        self.caching.status = Some(Status::Fetched {
+            miss: lead.miss(),
+            stored: false,
+            waited: lead.waited(),
+        });
         self.caching.lead = Some(lead);
         Decision::Forward
     }
@@ -137,7 +151,9 @@ impl Exchange {
     pub(super) fn store(&mut self, request: &impl RequestHead, response: &impl ResponseHead, asked: Instant) {
         let Some(lead) = self.caching.lead.take() else { return };
         let snapshot = self.snapshot.clone();
-        let Some(cached) = self.route.and_then(|index| snapshot.routes[index].cache.as_ref()) else { return };
+        let Some(cached) = self.route.and_then(|index| snapshot.routes[index].cache.as_ref()) else {
+            return;
+        };
         if let Answered::Store(filler) = lead.answer(request, response, &cached.rules, asked, Now::read()) {
             if let Some(Status::Fetched { stored, .. }) = &mut self.caching.status {
                 *stored = filler.stores();

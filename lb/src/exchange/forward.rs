@@ -128,8 +128,14 @@ impl Exchange {
     fn no_server(&mut self, why: NoServer) -> Refusal {
         let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
         self.refuse(match why {
-            NoServer::AllFull => Refusal::Unavailable { why: "Every server is at its limit.", retry_after: 1 },
-            NoServer::NoneHealthy | NoServer::AllTried => Refusal::Unavailable { why: "No server is up.", retry_after },
+            NoServer::AllFull => Refusal::Unavailable {
+                why: "Every server is at its limit.",
+                retry_after: 1,
+            },
+            NoServer::NoneHealthy | NoServer::AllTried => Refusal::Unavailable {
+                why: "No server is up.",
+                retry_after,
+            },
         })
     }
 
@@ -153,7 +159,11 @@ impl Exchange {
         let retried = self.may_retry(failure, sent) && self.switch();
         let server = self.tries.last.as_ref().map_or("-", |server| server.name());
         tracing::warn!(request_id = self.id.as_str(), server, retried, "{}", failure.label());
-        if retried { Next::Again } else { Next::GiveUp(self.refuse(failure.refusal())) }
+        if retried {
+            Next::Again
+        } else {
+            Next::GiveUp(self.refuse(failure.refusal()))
+        }
     }
 
     fn retries(&self) -> bool {

@@ -73,7 +73,11 @@ impl Exchange {
     pub fn new(proxy: &Arc<Proxy>, origin: Origin) -> Exchange {
         let snapshot = proxy.snapshot();
         Exchange {
-            client: Client { address: origin.peer.address(), is_proxied: false, scheme: origin.scheme },
+            client: Client {
+                address: origin.peer.address(),
+                is_proxied: false,
+                scheme: origin.scheme,
+            },
             id: new_id(),
             started: Instant::now(),
             method: Method::GET,
@@ -115,7 +119,11 @@ impl Exchange {
     /// [`Refusal::BodyTooLarge`] once more than `max_body` has come.
     pub fn request_body(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.received += bytes as u64;
-        if self.received > self.max_body { Err(self.refuse(Refusal::BodyTooLarge)) } else { Ok(()) }
+        if self.received > self.max_body {
+            Err(self.refuse(Refusal::BodyTooLarge))
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes why `lb` answers by itself. The first reason stands.
@@ -150,10 +158,16 @@ fn unix_millis() -> u64 {
 
 /// Whether repeating the request has the effect of making it once (RFC 9110 §9.2.2).
 fn idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }
 
 /// Whether a server's status counts as its failure, and may be retried.
 fn failure_status(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }

@@ -43,7 +43,12 @@ impl Exchange {
     /// Takes the request head and decides.
     pub fn request(&mut self, head: &impl RequestHead) -> Decision {
         self.method = head.method().clone();
-        self.client = Client::of(&self.origin.peer, &self.snapshot.config.server.trusted_proxies, self.origin.scheme, head);
+        self.client = Client::of(
+            &self.origin.peer,
+            &self.snapshot.config.server.trusted_proxies,
+            self.origin.scheme,
+            head,
+        );
         if self.client.is_proxied {
             self.id = RequestId::of(&self.client, head, unix_millis(), rand::random());
         }
@@ -79,9 +84,17 @@ impl Exchange {
             Action::Redirect { to, status } => {
                 let to = location(to, self.client.scheme.as_str(), head.authority(), target.forward(), target.query());
                 let to = to.ok_or(Refusal::BadRequest("The redirect needs the Host that the request does not name."))?;
-                Ok(Decision::Respond(Reply { status: *status, fields: vec![(header::LOCATION, to)], body: Bytes::new() }))
+                Ok(Decision::Respond(Reply {
+                    status: *status,
+                    fields: vec![(header::LOCATION, to)],
+                    body: Bytes::new(),
+                }))
             }
-            Action::Respond { status, body, content_type } => Ok(Decision::Respond(Reply {
+            Action::Respond {
+                status,
+                body,
+                content_type,
+            } => Ok(Decision::Respond(Reply {
                 status: *status,
                 fields: vec![(header::CONTENT_TYPE, content_type.clone())],
                 body: Bytes::from_owner(Shared(body.clone())),
@@ -131,7 +144,9 @@ impl Exchange {
 
     /// The path and query that the server is asked for; `None`: as received.
     pub fn forwarded_target(&self, head: &impl RequestHead) -> Option<Vec<u8>> {
-        let Action::Forward { rewrite: rule, .. } = &self.route()?.config.action else { return None };
+        let Action::Forward { rewrite: rule, .. } = &self.route()?.config.action else {
+            return None;
+        };
         rewrite(rule, &Target::parse(head.target()))
     }
 }

@@ -6,10 +6,12 @@ use crate::exchange::head::Fields;
 
 /// The value of the first cookie of that name.
 pub fn cookie<'a>(head: &'a impl Fields, name: &str) -> Option<&'a [u8]> {
-    head.all(&COOKIE).flat_map(|line| line.split(|&byte| byte == b';')).find_map(|pair| {
-        let (found, value) = pair.trim_ascii().split_at_checked(name.len())?;
-        if found == name.as_bytes() { value.strip_prefix(b"=") } else { None }
-    })
+    head.all(&COOKIE)
+        .flat_map(|line| line.split(|&byte| byte == b';'))
+        .find_map(|pair| {
+            let (found, value) = pair.trim_ascii().split_at_checked(name.len())?;
+            if found == name.as_bytes() { value.strip_prefix(b"=") } else { None }
+        })
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ use crate::reject::{Problem, Refusal};
 /// Serves a connection until it ends.
 pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
     let Ok(local) = stream.local_addr() else { return };
-    let origin = Origin { peer: Peer::new(address.ip()), scheme: Scheme::Http };
+    let origin = Origin {
+        peer: Peer::new(address.ip()),
+        scheme: Scheme::Http,
+    };
     let mut stream = Box::new(ClientStream::new(stream, address, local));
     // The place is the socket's, which may close long before or after this function returns.
     let slot = Arc::new(slot);
@@ -65,20 +68,18 @@ async fn next(
         let limits = &engine.snapshot().config.limits;
         (HeadLimits::from(limits), HeadTimeouts::from(limits))
     };
-    loop {
-        tokio::select! {
-            biased;
-            read = stream.read_head(&limits, &timeouts) => return Some(read),
-            () = slot.asked_to_leave() => {}
-            _ = shutdown.wait_for(|stop| *stop) => {}
-        }
-        if stream.is_idle() {
-            return None;
-        }
-        // A head has begun to come: it is served yet.
-        slot.busy();
-        return Some(stream.read_head(&limits, &timeouts).await);
+    tokio::select! {
+        biased;
+        read = stream.read_head(&limits, &timeouts) => return Some(read),
+        () = slot.asked_to_leave() => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
     }
+    if stream.is_idle() {
+        return None;
+    }
+    // A head has begun to come: it is served yet.
+    slot.busy();
+    Some(stream.read_head(&limits, &timeouts).await)
 }
 
 /// What the client is told; `None`: nothing, it is gone.
@@ -101,7 +102,12 @@ async fn refuse(stream: Box<ClientStream>, engine: &Engine, origin: Origin, refu
     let mut exchange = engine.exchange(origin);
     let refusal = exchange.refuse(refusal);
     let problem = exchange.problem(&refusal);
-    let outcome = Outcome { status: Some(problem.status), sent: problem.body.len() as u64, client_left: false, read: false };
+    let outcome = Outcome {
+        status: Some(problem.status),
+        sent: problem.body.len() as u64,
+        client_left: false,
+        read: false,
+    };
     let answer = render(&problem, exchange.id().as_str());
     stream.refuse(&answer).await;
     exchange.record(&Unread, outcome);
@@ -121,7 +127,10 @@ fn render(problem: &Problem, id: &str) -> Vec<u8> {
         out.extend_from_slice(value.as_bytes());
     }
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    let framing = format!("\r\ndate: {date}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", problem.body.len());
+    let framing = format!(
+        "\r\ndate: {date}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        problem.body.len()
+    );
     out.extend_from_slice(framing.as_bytes());
     out.extend_from_slice(&problem.body);
     out

@@ -85,8 +85,13 @@ impl Connections {
     /// A place, where there is room.
     pub fn try_place(self: &Arc<Self>) -> Option<Slot> {
         let max = self.max.load(Ordering::Relaxed);
-        self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < max).then_some(open + 1)).ok()?;
-        let entry = Arc::new(Entry { idle_since: AtomicU64::new(0), leave: Notify::new() });
+        self.open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < max).then_some(open + 1))
+            .ok()?;
+        let entry = Arc::new(Entry {
+            idle_since: AtomicU64::new(0),
+            leave: Notify::new(),
+        });
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let index = match entries.free.pop() {
             Some(index) => index,
@@ -96,13 +101,21 @@ impl Connections {
             }
         };
         entries.places[index] = Some(entry.clone());
-        Some(Slot { table: self.clone(), entry, index })
+        Some(Slot {
+            table: self.clone(),
+            entry,
+            index,
+        })
     }
 
     /// Asks the connection that has been idle longest to leave; false where none is idle.
     fn evict(&self) -> bool {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = entries.places.iter().flatten().filter(|entry| entry.idle_since.load(Ordering::Relaxed) > 0);
+        let idle = entries
+            .places
+            .iter()
+            .flatten()
+            .filter(|entry| entry.idle_since.load(Ordering::Relaxed) > 0);
         match idle.min_by_key(|entry| entry.idle_since.load(Ordering::Relaxed)) {
             Some(entry) => {
                 entry.leave.notify_one();

@@ -93,7 +93,17 @@ async fn prepare(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Res
     })?;
     let access_log = AccessLog::open(config.server.access_log.as_ref(), metrics.access_log_dropped()).context("server.access_log")?;
     let snapshot = Snapshot::build(config, resolved, &registry, &metrics, access_log);
-    let proxy = Proxy::new(file, snapshot, Parts { cache, registry, metrics, connections, log });
+    let proxy = Proxy::new(
+        file,
+        snapshot,
+        Parts {
+            cache,
+            registry,
+            metrics,
+            connections,
+            log,
+        },
+    );
     reload::apply(&proxy, proxy.snapshot());
     Ok(proxy)
 }

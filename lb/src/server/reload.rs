@@ -92,7 +92,10 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
     let old = proxy.snapshot();
     needs_restart(&old.config, &config)?;
     let resolved = resolve_all(&config).await.map_err(ReloadError::Resolve)?;
-    let access_log = old.access_log.reload(config.server.access_log.as_ref()).map_err(ReloadError::AccessLog)?;
+    let access_log = old
+        .access_log
+        .reload(config.server.access_log.as_ref())
+        .map_err(ReloadError::AccessLog)?;
     let changes = compare(&old.config, &config);
     let snapshot = Arc::new(Snapshot::build(config, resolved, &proxy.registry, &proxy.metrics, access_log));
     apply(proxy, snapshot);
@@ -125,13 +128,19 @@ fn needs_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let mut reasons = Vec::new();
     let mut differs = |what: &str, before: String, after: String| {
         if before != after {
-            reasons.push(format!("server.{what} cannot change while lb runs: it is {before}, the file says {after}; restart lb, or put it back"));
+            reasons.push(format!(
+                "server.{what} cannot change while lb runs: it is {before}, the file says {after}; restart lb, or put it back"
+            ));
         }
     };
     differs("listen", format!("{:?}", old.listen), format!("{:?}", new.listen));
     differs("admin", admin(old), admin(new));
     differs("threads", threads(old), threads(new));
-    if reasons.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(reasons)) }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(ReloadError::NeedsRestart(reasons))
+    }
 }
 
 fn admin(server: &lb_config::Server) -> String {
@@ -151,7 +160,12 @@ fn threads(server: &lb_config::Server) -> String {
 fn compare(old: &Config, new: &Config) -> Changes {
     Changes {
         upstreams: delta(&old.upstreams, &new.upstreams, |upstream| upstream.name.to_string(), |a, b| a == b),
-        routes: delta(&old.routes, &new.routes, |route| route.name.to_string(), |a, b| format!("{a:?}") == format!("{b:?}")),
+        routes: delta(
+            &old.routes,
+            &new.routes,
+            |route| route.name.to_string(),
+            |a, b| format!("{a:?}") == format!("{b:?}"),
+        ),
     }
 }
 

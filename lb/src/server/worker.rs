@@ -28,9 +28,9 @@ pub fn start(index: usize, proxy: Arc<Proxy>, listeners: Vec<StdListener>, shutd
         let local = LocalSet::new();
         runtime.block_on(local.run_until(async move {
             let engine = Arc::new(Engine::new(proxy.clone(), pool(&proxy)));
-            let accepting = listeners.into_iter().map(|listener| {
-                tokio::task::spawn_local(accept(listener, proxy.clone(), engine.clone(), shutdown.clone()))
-            });
+            let accepting = listeners
+                .into_iter()
+                .map(|listener| tokio::task::spawn_local(accept(listener, proxy.clone(), engine.clone(), shutdown.clone())));
             futures::future::join_all(accepting.collect::<Vec<_>>()).await;
             engine.stop().await;
             // The process ends when its connections have, or when the grace period has: not this thread's business.
@@ -47,7 +47,10 @@ fn pool(proxy: &Proxy) -> usize {
 
 /// Accepts until the shutdown, and then what the kernel holds already: those clients were let in before anybody was turned away.
 async fn accept(listener: StdListener, proxy: Arc<Proxy>, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
-    #[expect(deprecated, reason = "the other way is unsafe; a TcpListener's descriptor is open for as long as it lives, which is all that is asked")]
+    #[expect(
+        deprecated,
+        reason = "the other way is unsafe; a TcpListener's descriptor is open for as long as it lives, which is all that is asked"
+    )]
     let listener = match AsyncFd::with_interest(listener, Interest::READABLE) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch a listening socket"),
@@ -100,14 +103,11 @@ async fn unless<T>(shutdown: &mut watch::Receiver<bool>, future: impl Future<Out
     }
 }
 
-fn serve(
-    stream: StdStream,
-    address: SocketAddr,
-    slot: Slot,
-    engine: &Arc<Engine>,
-    shutdown: &watch::Receiver<bool>,
-) {
-    let adopted = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).and_then(|()| TcpStream::from_std(stream));
+fn serve(stream: StdStream, address: SocketAddr, slot: Slot, engine: &Arc<Engine>, shutdown: &watch::Receiver<bool>) {
+    let adopted = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.set_nodelay(true))
+        .and_then(|()| TcpStream::from_std(stream));
     match adopted {
         Ok(stream) => {
             tokio::task::spawn_local(connection::serve(stream, address, slot, engine.clone(), shutdown.clone()));

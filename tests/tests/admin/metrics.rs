@@ -1,10 +1,10 @@
 //! `/metrics`: the names and labels that dashboards are built on.
 
-use lb_tests::wait::until;
 use lb_tests::client::Request;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::servers;
+use lb_tests::wait::until;
 
 use super::plain;
 
@@ -76,7 +76,10 @@ async fn every_name_has_its_labels() {
 async fn it_is_prometheus_text() {
     let (lb, _origin) = plain().await;
     lb.get("/users").await;
-    until("the request is counted", async || lb.metrics().await.sum("lb_requests_total", &[]) == 1.0).await;
+    until("the request is counted", async || {
+        lb.metrics().await.sum("lb_requests_total", &[]) == 1.0
+    })
+    .await;
     let answer = lb.admin_get("/metrics").await;
     assert!(
         answer.header("content-type").starts_with("text/plain"),

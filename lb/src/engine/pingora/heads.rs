@@ -69,7 +69,10 @@ impl RequestHead for Request<'_> {
 /// Where the path or the query of an absolute-form target begins.
 fn memchr(raw: &[u8]) -> Option<usize> {
     let authority = raw.windows(3).position(|window| window == b"://")? + 3;
-    raw[authority..].iter().position(|byte| matches!(byte, b'/' | b'?')).map(|at| authority + at)
+    raw[authority..]
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .map(|at| authority + at)
 }
 
 impl ResponseHead for Response<'_> {
@@ -115,7 +118,10 @@ pub(super) struct Copied {
 
 impl Copied {
     pub(super) fn of(response: &ResponseHeader) -> Copied {
-        Copied { status: response.status, fields: response.headers.clone() }
+        Copied {
+            status: response.status,
+            fields: response.headers.clone(),
+        }
     }
 }
 

@@ -45,16 +45,21 @@ struct Connection {
 impl Engine {
     /// An engine for a worker. `pool`: idle upstream connections that it keeps at most, all servers together.
     pub fn new(proxy: Arc<Proxy>, pool: usize) -> Engine {
-        let mut conf = ServerConf::default();
-        conf.threads = 1;
-        conf.upstream_keepalive_pool_size = pool;
-        // How often is the exchange's decision; this only must not come first.
-        conf.max_retries = usize::MAX;
+        let conf = ServerConf {
+            threads: 1,
+            upstream_keepalive_pool_size: pool,
+            // How often is the exchange's decision; this only must not come first.
+            max_retries: usize::MAX,
+            ..ServerConf::default()
+        };
         let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone()));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(proxy.snapshot().config.limits.idle_timeout);
         pingora.server_options = Some(options);
-        Engine { proxy, pingora: Arc::new(pingora) }
+        Engine {
+            proxy,
+            pingora: Arc::new(pingora),
+        }
     }
 
     /// The configuration in force.
@@ -68,14 +73,24 @@ impl Engine {
     }
 
     /// Serves the request whose head the stream has read. Gives the connection back when another request may come by it.
-    pub async fn serve(&self, mut stream: Box<ClientStream>, origin: Origin, shutdown: &watch::Receiver<bool>) -> Option<Box<ClientStream>> {
+    pub async fn serve(
+        &self,
+        mut stream: Box<ClientStream>,
+        origin: Origin,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Option<Box<ClientStream>> {
         let keep_alive = stream.parsed().keep_alive() && !*shutdown.borrow();
         let http10 = stream.parsed().version() == http::Version::HTTP_10;
         let control = stream.control().clone();
         let head = stream.begin();
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(0));
-        session.set_connection_user_context(Some(Box::new(Connection { origin, control, keep_alive, http10 })));
+        session.set_connection_user_context(Some(Box::new(Connection {
+            origin,
+            control,
+            keep_alive,
+            http10,
+        })));
         session.set_pipelined_prefix(head);
         let reused = self.pingora.process_new_http(session, shutdown).await?;
         ClientStream::recover(reused.consume().0)

@@ -15,8 +15,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::heads::{Copied, Request, RequestOut, Response, ResponseOut};
 use super::{Connection, failure, inet, reply};
 use crate::admit::{Peer, Scheme};
-use crate::exchange::{Decision, Exchange, Next, Origin, Outcome, Sent, Verdict};
 use crate::cache::Follower;
+use crate::exchange::{Decision, Exchange, Next, Origin, Outcome, Sent, Verdict};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -51,7 +51,10 @@ impl Phases {
             None => {
                 let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
                 let address = inet(session.client_addr()).map_or(unknown, |address| address.ip());
-                Origin { peer: Peer::new(address), scheme: Scheme::Http }
+                Origin {
+                    peer: Peer::new(address),
+                    scheme: Scheme::Http,
+                }
             }
         };
         ctx.exchange = Some(Exchange::new(&self.proxy, origin));
@@ -87,7 +90,10 @@ impl Phases {
 
 /// Whether an answer ends with its head (RFC 9112 §6.3), so that no piece of a body will say that it is over.
 fn bodyless(answer: &ResponseHeader, request: &RequestHeader) -> bool {
-    let empty = answer.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+    let empty = answer
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|length| length.as_bytes() == b"0");
     empty || request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
@@ -121,7 +127,9 @@ impl ProxyHttp for Phases {
         if ctx.connection.as_ref().is_some_and(|connection| !connection.keep_alive) {
             session.set_keepalive(None);
         }
-        let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
+        let Some(exchange) = ctx.exchange.as_mut() else {
+            return Err(Error::new_in(REFUSED));
+        };
         let mut decision = exchange.request(&Request(session.req_header()));
         while let Decision::Wait(follower) = decision {
             decision = Phases::wait(session, exchange, follower).await?;
@@ -129,7 +137,9 @@ impl ProxyHttp for Phases {
         match decision {
             Decision::Forward => {
                 // Others may come to wait for what this request fetches.
-                if exchange.leads() && let Some(connection) = &ctx.connection {
+                if exchange.leads()
+                    && let Some(connection) = &ctx.connection
+                {
                     connection.control.outlive();
                 }
                 // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
@@ -156,7 +166,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
+        let Some(exchange) = ctx.exchange.as_mut() else {
+            return Err(Error::new_in(REFUSED));
+        };
         let mut peer = match exchange.server() {
             Ok(server) => match server.address() {
                 ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),
@@ -177,8 +189,14 @@ impl ProxyHttp for Phases {
     }
 
     fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
-        let sent = Sent { reused: false, replayable: !session.as_downstream().retry_buffer_truncated() };
-        let next = ctx.exchange.as_mut().map(|exchange| exchange.failed(failure::connecting(&error), sent));
+        let sent = Sent {
+            reused: false,
+            replayable: !session.as_downstream().retry_buffer_truncated(),
+        };
+        let next = ctx
+            .exchange
+            .as_mut()
+            .map(|exchange| exchange.failed(failure::connecting(&error), sent));
         error.set_retry(next == Some(Next::Again));
         error
     }
@@ -199,7 +217,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn upstream_request_filter(&self, session: &mut Session, out: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
-        let Some(exchange) = ctx.exchange.as_ref() else { return Err(Error::new_in(REFUSED)) };
+        let Some(exchange) = ctx.exchange.as_ref() else {
+            return Err(Error::new_in(REFUSED));
+        };
         let received = Request(session.req_header());
         if let Some(target) = exchange.forwarded_target(&received) {
             out.set_raw_path(&target)?;
@@ -212,7 +232,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
-        let (Some(exchange), Some(piece)) = (ctx.exchange.as_mut(), body.as_ref()) else { return Ok(()) };
+        let (Some(exchange), Some(piece)) = (ctx.exchange.as_mut(), body.as_ref()) else {
+            return Ok(());
+        };
         if session.was_upgraded() {
             return Ok(());
         }
@@ -220,7 +242,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn upstream_response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
-        let Some(exchange) = ctx.exchange.as_mut() else { return Err(Error::new_in(REFUSED)) };
+        let Some(exchange) = ctx.exchange.as_mut() else {
+            return Err(Error::new_in(REFUSED));
+        };
         let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         if answer.status.is_informational() && !upgrade {
             let copied = Copied::of(answer);
@@ -279,12 +303,22 @@ impl ProxyHttp for Phases {
         Ok(None)
     }
 
-    fn error_while_proxy(&self, _peer: &HttpPeer, session: &mut Session, mut error: Box<Error>, ctx: &mut Context, reused: bool) -> Box<Error> {
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
         if *error.etype() == RETRY_STATUS {
             error.set_retry(true);
             return error;
         }
-        let sent = Sent { reused, replayable: !session.as_downstream().retry_buffer_truncated() };
+        let sent = Sent {
+            reused,
+            replayable: !session.as_downstream().retry_buffer_truncated(),
+        };
         let next = match (failure::answering(&error), ctx.exchange.as_mut()) {
             (Some(failure), Some(exchange)) if !ctx.answer_begun => Some(exchange.failed(failure, sent)),
             _ => None,
@@ -295,7 +329,10 @@ impl ProxyHttp for Phases {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
-        let malformed = ctx.connection.as_ref().is_some_and(|connection| connection.control.is_body_malformed());
+        let malformed = ctx
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.control.is_body_malformed());
         let refusal = match ctx.exchange.as_mut() {
             Some(exchange) => match exchange.refusal() {
                 Some(refusal) => Some(refusal.clone()),
@@ -318,13 +355,18 @@ impl ProxyHttp for Phases {
             // An answer without a length ends where the connection ends: it must not look whole.
             connection.control.abort();
         }
-        FailToProxy { error_code: 0, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         let Some(mut exchange) = ctx.exchange.take() else { return };
         let detached_gone = ctx.connection.as_ref().is_some_and(|connection| connection.control.client_gone());
-        let left = ctx.client_left || detached_gone || error.is_some_and(|error| *error.esource() == ErrorSource::Downstream && failure::client(error).is_none());
+        let left = ctx.client_left
+            || detached_gone
+            || error.is_some_and(|error| *error.esource() == ErrorSource::Downstream && failure::client(error).is_none());
         let outcome = Outcome {
             status: session.response_written().map(|head| head.status),
             sent: session.body_bytes_sent() as u64,

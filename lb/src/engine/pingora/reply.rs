@@ -59,7 +59,10 @@ pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reade
     }
     let bodyless = session.req_header().method == Method::HEAD;
     stored_head(session, exchange, head, object, object.age(Now::read()), bodyless).await?;
-    while !bodyless {
+    if bodyless {
+        return Ok(());
+    }
+    loop {
         let next = tokio::select! {
             next = reader.next() => next,
             // Watching the client sends what was written so far on its way, too.
@@ -76,7 +79,6 @@ pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reade
             Err(broken) => return Err(broken).or_err(ErrorType::InternalError, "the stored answer broke off as it arrived"),
         }
     }
-    Ok(())
 }
 
 async fn stored_head(
