@@ -2,6 +2,7 @@
 //! memory that it takes is true.
 //!
 //! In a file of its own, because the counting allocator is one for the whole process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -76,7 +76,10 @@ impl Write for Writer {
 fn write_all(lines: &Receiver<Message>, mut out: impl Write) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok(first) = lines.recv() {
-        #[expect(clippy::disallowed_methods, reason = "a thread of the log's own, or one that ends: no connection waits for it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a thread of the log's own, or one that ends: no connection waits for it"
+        )]
         std::thread::sleep(GATHER);
         let mut flushed = Vec::new();
         let mut next = Some(first);

@@ -212,8 +212,7 @@ mod tests {
             prop_assert_eq!(&read_all(&buffer), &all);
             prop_assert_eq!(&buffer.pieces().concat(), &all);
             prop_assert!(all.len() > ONE_PIECE as usize || buffer.pieces().len() <= 1);
-            let mut shared = Buffer::default();
-            shared.end = buffer.end;
+            let mut shared = Buffer { end: buffer.end, ..Buffer::default() };
             shared.share(&buffer.pieces());
             prop_assert_eq!(&read_all(&shared), &all);
             buffer.forget(forget);

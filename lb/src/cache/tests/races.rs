@@ -29,20 +29,20 @@ impl Race {
     fn fetch(&self, lead: Lead, step: u64) {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         let text = self.content.load(Ordering::SeqCst).to_string();
-        if step % 5 == 0 {
+        if step.is_multiple_of(5) {
             std::thread::yield_now();
         }
-        if step % 11 == 0 {
+        if step.is_multiple_of(11) {
             return;
         }
         let tagged = answer("max-age=60").with("cache-tag", "number");
         let answered = lead.answer(&get(), &tagged, &Rules::default(), self.now.mono, self.now);
         let Answered::Store(mut filler) = answered else { return };
         filler.push(Bytes::from(text.clone()));
-        if step % 7 == 0 {
+        if step.is_multiple_of(7) {
             std::thread::yield_now();
         }
-        if step % 13 != 0 {
+        if !step.is_multiple_of(13) {
             filler.push(Bytes::from_static(b" end"));
             filler.finish();
         }
@@ -186,7 +186,7 @@ fn threads_that_store_evict_and_purge_keep_the_books_right() {
                             let answered = lead.answer(&request, &tagged, &Rules::default(), now.mono, now);
                             let Answered::Store(mut filler) = answered else { continue };
                             filler.push(Bytes::from(vec![0; pick % 30_000]));
-                            if pick % 6 != 0 {
+                            if !pick.is_multiple_of(6) {
                                 filler.finish();
                             }
                         }

@@ -160,7 +160,10 @@ impl<T: Line> Queue<T> {
                 Err(TrySendError::Full(back)) if Instant::now() < deadline => message = back,
                 Err(_) => return self.shared.load.lines(),
             }
-            #[expect(clippy::disallowed_methods, reason = "a thread of the log's own, or one that ends: no connection waits for it")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a thread of the log's own, or one that ends: no connection waits for it"
+            )]
             thread::sleep(Duration::from_millis(1));
         }
         match written.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

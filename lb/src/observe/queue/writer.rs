@@ -76,7 +76,10 @@ impl<T: Line, S: Sink> Writer<T, S> {
             }
             self.write_out();
             if !more && self.flushes.is_empty() {
-                #[expect(clippy::disallowed_methods, reason = "a thread of the log's own, or one that ends: no connection waits for it")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a thread of the log's own, or one that ends: no connection waits for it"
+                )]
                 thread::sleep(self.shared.limits.linger);
             }
             for flush in self.flushes.drain(..) {

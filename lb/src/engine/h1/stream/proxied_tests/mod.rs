@@ -47,19 +47,19 @@ impl ProxyHttp for Front {
     }
 
     async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, ctx: &mut Self::CTX) -> Result<()> {
-        if let Some(control) = ctx {
-            if response.status == 101 {
-                control.upgrade();
-            }
+        if let Some(control) = ctx
+            && response.status == 101
+        {
+            control.upgrade();
         }
         Ok(())
     }
 
     async fn request_filter(&self, _: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        if let Some(control) = ctx {
-            if self.outlive {
-                control.outlive();
-            }
+        if let Some(control) = ctx
+            && self.outlive
+        {
+            control.outlive();
         }
         Ok(false)
     }
