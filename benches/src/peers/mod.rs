@@ -29,6 +29,9 @@ pub trait Peer {
     fn command(&self, case: Case, port: u16, origins: &[u16], dir: &Path) -> anyhow::Result<Command>;
 }
 
+/// Those that are compared.
+pub type Peers = Vec<Box<dyn Peer>>;
+
 /// A proxy that runs.
 pub struct Running {
     /// Where it listens.
@@ -62,11 +65,11 @@ impl Drop for Running {
 }
 
 /// Those of the peers that are installed (and, where `wanted` names some, wanted), and the names of those that are not.
-pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Vec<Box<dyn Peer>>, Vec<&'static str>)> {
+pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'static str>)> {
     let lb_binary: PathBuf = lb
         .canonicalize()
         .with_context(|| format!("no lb at {}: make build", lb.display()))?;
-    let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(nginx::Nginx)];
+    let mut peers: Peers = vec![Box::new(nginx::Nginx)];
     let mut absent = Vec::new();
     let others: [(&'static str, Box<dyn Peer>); 2] = [("haproxy", Box::new(haproxy::Haproxy)), ("varnishd", Box::new(varnish::Varnish))];
     for (program, peer) in others {
