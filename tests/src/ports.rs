@@ -5,9 +5,12 @@
 //! when a process ends, however it ends.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use rand::Rng;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// A port of 127.0.0.1 that is ours until this is dropped.
 #[derive(Debug)]
@@ -29,11 +32,25 @@ impl Port {
                 .write(true)
                 .open(folder.join(number.to_string()));
             let Ok(lock) = lock else { continue };
-            if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
+            if lock.try_lock().is_ok() && is_free(number) {
                 return Port { number, _lock: lock };
             }
         }
         panic!("no free port between 10000 and 30000");
+    }
+
+    /// Listens there. A process that another test starts has, for a moment, a copy of every socket of this one, also of one that was
+    /// closed; so it is tried for a while.
+    pub async fn listen(&self) -> std::io::Result<TcpListener> {
+        let patience = Instant::now() + Duration::from_secs(5);
+        loop {
+            match TcpListener::bind(self.address()).await {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Its number.
@@ -45,6 +62,15 @@ impl Port {
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
+}
+
+/// Whether nobody listens there. A socket that is bound and does not listen is in nobody's way, however long a copy of it lives.
+fn is_free(number: u16) -> bool {
+    let bound = TcpSocket::new_v4().and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, number).into())
+    });
+    bound.is_ok()
 }
 
 #[cfg(test)]

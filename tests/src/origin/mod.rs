@@ -122,7 +122,7 @@ impl Origin {
             return;
         }
         let listener = match &self.place {
-            Place::Tcp(port) => Listener::Tcp(TcpListener::bind(port.address()).await.expect("the origin's port")),
+            Place::Tcp(port) => Listener::Tcp(port.listen().await.expect("the origin's port")),
             Place::Unix(path) => Listener::Unix(UnixListener::bind(path).expect("the origin's socket")),
         };
         let task = tokio::spawn(serve::accept(listener, self.shared.clone()));
