@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
-TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server
+TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl
 BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
 
 .PHONY: run build test lint drills bench clean help
