@@ -65,7 +65,7 @@ pub fn run(port: u16) -> anyhow::Result<()> {
 
 fn answer(size: usize) -> Vec<u8> {
     let head = format!(
-        "HTTP/1.1 200 OK\r\nserver: origin\r\ndate: Wed, 01 Jan 2025 00:00:00 GMT\r\ncontent-type: application/octet-stream\r\n\
+        "HTTP/1.1 200 OK\r\nserver: origin\r\ncontent-type: application/octet-stream\r\n\
          cache-control: max-age=3600\r\ncontent-length: {size}\r\n\r\n"
     );
     let mut bytes = head.into_bytes();
