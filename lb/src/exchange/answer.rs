@@ -77,9 +77,8 @@ impl Exchange {
         }
     }
 
-    /// Edits the head of a server's answer, which is a copy of `response`, for the client.
-    pub fn edit_answer(&self, response: &impl ResponseHead, out: &mut impl Editor) {
-        filter::response_hop(response, out);
+    /// Edits the head of a server's answer for the client. What was for the hop before is gone already: see [`filter::response_hop`].
+    pub fn edit_answer(&self, out: &mut impl Editor) {
         out.remove(&CACHE_TAG);
         out.remove(&CACHE_PURGE);
         self.edit_cache_status(out);

@@ -58,7 +58,13 @@ impl Exchange {
         let (Some(route), Some(upstream)) = (self.route.map(|index| &snapshot.routes[index]), self.upstream()) else {
             return Decision::Forward;
         };
-        let Some(cached) = &route.cache else { return Decision::Forward };
+        let Some(cached) = &route.cache else {
+            return Decision::Forward;
+        };
+        if head.has_unannounced_body() {
+            self.caching.status = Some(Status::Bypass);
+            return Decision::Forward;
+        }
         let name = upstream.upstream.name().clone();
         let rendered = self.rendered(cached, head);
         let found = self.proxy.cache.look_up(&rendered.key(&name), head, Now::read());

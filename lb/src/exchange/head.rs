@@ -26,6 +26,10 @@ pub trait RequestHead: Fields {
     fn target(&self) -> &[u8];
     /// `Host` or `:authority` as received, with its port; empty where an HTTP/1.0 client sent none.
     fn authority(&self) -> &[u8];
+    /// A body follows that no field announces, as HTTP/2 allows (RFC 9113 §8.1).
+    fn has_unannounced_body(&self) -> bool {
+        false
+    }
 }
 
 /// A response head (RFC 9110 §6.2).

@@ -11,7 +11,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 
 use super::connection;
 use super::connections::Slot;
@@ -25,17 +24,16 @@ use crate::proxy::Proxy;
 pub fn start(index: usize, proxy: Arc<Proxy>, listeners: Vec<StdListener>, shutdown: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let local = LocalSet::new();
-        runtime.block_on(local.run_until(async move {
+        runtime.block_on(async move {
             let engine = Arc::new(Engine::new(proxy.clone(), pool(&proxy)));
             let accepting = listeners
                 .into_iter()
-                .map(|listener| tokio::task::spawn_local(accept(listener, proxy.clone(), engine.clone(), shutdown.clone())));
+                .map(|listener| tokio::spawn(accept(listener, proxy.clone(), engine.clone(), shutdown.clone())));
             futures::future::join_all(accepting.collect::<Vec<_>>()).await;
             engine.stop().await;
             // The process ends when its connections have, or when the grace period has: not this thread's business.
             std::future::pending::<()>().await;
-        }));
+        });
     })
 }
 
@@ -110,7 +108,7 @@ fn serve(stream: StdStream, address: SocketAddr, slot: Slot, engine: &Arc<Engine
         .and_then(|()| TcpStream::from_std(stream));
     match adopted {
         Ok(stream) => {
-            tokio::task::spawn_local(connection::serve(stream, address, slot, engine.clone(), shutdown.clone()));
+            tokio::spawn(connection::serve(stream, address, slot, engine.clone(), shutdown.clone()));
         }
         Err(error) => tracing::debug!(%error, client = %address, "a connection ended before it was served"),
     }

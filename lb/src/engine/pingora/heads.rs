@@ -1,13 +1,22 @@
 //! pingora's heads as the exchange knows them.
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
 
 /// A request head as pingora has read it.
-pub(super) struct Request<'a>(pub(super) &'a RequestHeader);
+pub(super) struct Request<'a>(pub(super) &'a RequestHeader, pub(super) Body);
+
+/// What a session knows of a request's body beside its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// The head says whether there is one.
+    Announced,
+    /// There is one, whatever the head says.
+    Follows,
+}
 
 /// A response head as pingora has read it.
 pub(super) struct Response<'a>(pub(super) &'a ResponseHeader);
@@ -64,6 +73,10 @@ impl RequestHead for Request<'_> {
             _ => Fields::get(&self.0.headers, &header::HOST).unwrap_or_default(),
         }
     }
+
+    fn has_unannounced_body(&self) -> bool {
+        self.1 == Body::Follows
+    }
 }
 
 /// Where the path or the query of an absolute-form target begins.
@@ -110,37 +123,39 @@ impl Editor for ResponseOut<'_> {
     }
 }
 
-/// A copy of a response head, for edits that look at what they change.
-pub(super) struct Copied {
-    status: StatusCode,
-    fields: HeaderMap,
+/// Edits that were found by looking at the head that they change, and are made once nobody looks any more. Mostly there are none.
+#[derive(Default)]
+pub(super) struct Edits(Vec<Edit>);
+
+enum Edit {
+    Set(HeaderName, HeaderValue),
+    Add(HeaderName, HeaderValue),
+    Remove(HeaderName),
 }
 
-impl Copied {
-    pub(super) fn of(response: &ResponseHeader) -> Copied {
-        Copied {
-            status: response.status,
-            fields: response.headers.clone(),
+impl Edits {
+    /// Makes them.
+    pub(super) fn apply(self, out: &mut impl Editor) {
+        for edit in self.0 {
+            match edit {
+                Edit::Set(name, value) => out.set(&name, value),
+                Edit::Add(name, value) => out.add(&name, value),
+                Edit::Remove(name) => out.remove(&name),
+            }
         }
     }
 }
 
-impl Fields for Copied {
-    fn get(&self, name: &HeaderName) -> Option<&[u8]> {
-        Fields::get(&self.fields, name)
+impl Editor for Edits {
+    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.0.push(Edit::Set(name.clone(), value));
     }
 
-    fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.all(name)
+    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.0.push(Edit::Add(name.clone(), value));
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        Fields::iter(&self.fields)
-    }
-}
-
-impl ResponseHead for Copied {
-    fn status(&self) -> StatusCode {
-        self.status
+    fn remove(&mut self, name: &HeaderName) {
+        self.0.push(Edit::Remove(name.clone()));
     }
 }

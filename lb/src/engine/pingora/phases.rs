@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -12,11 +12,12 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::heads::{Copied, Request, RequestOut, Response, ResponseOut};
+use super::heads::{Body, Edits, Request, RequestOut, Response, ResponseOut};
 use super::{Connection, failure, inet, reply};
 use crate::admit::{Peer, Scheme};
 use crate::cache::Follower;
 use crate::exchange::{Decision, Exchange, Next, Origin, Outcome, Sent, Verdict};
+use crate::filter;
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -74,7 +75,7 @@ impl Phases {
     async fn wait(session: &mut Session, exchange: &mut Exchange, follower: Follower) -> Result<Decision> {
         // The session watches the client meanwhile, so the head is needed apart from it.
         let head = session.req_header().clone();
-        let request = Request(&head);
+        let request = Request(&head, Body::Announced);
         let joined = tokio::select! {
             joined = follower.wait(&request) => joined,
             left = session.as_downstream_mut().read_body_or_idle(true) => {
@@ -86,6 +87,13 @@ impl Phases {
         };
         Ok(exchange.joined(joined, &request))
     }
+}
+
+/// Takes from an answer what was for this hop only.
+fn strip_hop(answer: &mut ResponseHeader) {
+    let mut edits = Edits::default();
+    filter::response_hop(&Response(answer), &mut edits);
+    edits.apply(&mut ResponseOut(answer));
 }
 
 /// Whether an answer ends with its head (RFC 9112 §6.3), so that no piece of a body will say that it is over.
@@ -130,7 +138,9 @@ impl ProxyHttp for Phases {
         let Some(exchange) = ctx.exchange.as_mut() else {
             return Err(Error::new_in(REFUSED));
         };
-        let mut decision = exchange.request(&Request(session.req_header()));
+        let unannounced = session.req_header().version == Version::HTTP_2 && !session.as_downstream_mut().is_body_empty();
+        let body = if unannounced { Body::Follows } else { Body::Announced };
+        let mut decision = exchange.request(&Request(session.req_header(), body));
         while let Decision::Wait(follower) = decision {
             decision = Phases::wait(session, exchange, follower).await?;
         }
@@ -143,7 +153,7 @@ impl ProxyHttp for Phases {
                     connection.control.outlive();
                 }
                 // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
-                if session.req_header().version == http::Version::HTTP_11 && session.get_header(header::EXPECT).is_some() {
+                if session.req_header().version == Version::HTTP_11 && session.get_header(header::EXPECT).is_some() {
                     session.as_downstream_mut().write_continue_response().await?;
                 }
                 return Ok(false);
@@ -220,7 +230,7 @@ impl ProxyHttp for Phases {
         let Some(exchange) = ctx.exchange.as_ref() else {
             return Err(Error::new_in(REFUSED));
         };
-        let received = Request(session.req_header());
+        let received = Request(session.req_header(), Body::Announced);
         if let Some(target) = exchange.forwarded_target(&received) {
             out.set_raw_path(&target)?;
         }
@@ -247,12 +257,11 @@ impl ProxyHttp for Phases {
         };
         let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         if answer.status.is_informational() && !upgrade {
-            let copied = Copied::of(answer);
-            crate::filter::response_hop(&copied, &mut ResponseOut(answer));
+            strip_hop(answer);
             return Ok(());
         }
         let replayable = !session.as_downstream().retry_buffer_truncated();
-        if exchange.answer(&Request(session.req_header()), &Response(answer), replayable) == Verdict::Retry {
+        if exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), replayable) == Verdict::Retry {
             return Err(Error::new_up(RETRY_STATUS));
         }
         ctx.answer_begun = true;
@@ -269,8 +278,8 @@ impl ProxyHttp for Phases {
         if upgrade {
             session.set_read_timeout(None);
         }
-        let copied = Copied::of(answer);
-        exchange.edit_answer(&copied, &mut ResponseOut(answer));
+        strip_hop(answer);
+        exchange.edit_answer(&mut ResponseOut(answer));
         if bodyless(answer, session.req_header()) {
             exchange.answer_end();
         }
@@ -373,7 +382,7 @@ impl ProxyHttp for Phases {
             client_left: left,
             read: true,
         };
-        exchange.record(&Request(session.req_header()), outcome);
+        exchange.record(&Request(session.req_header(), Body::Announced), outcome);
     }
 
     /// The exchange says it better.

@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
-use super::heads::{Request, ResponseOut};
+use super::heads::{Body, Request, ResponseOut};
 use crate::cache::{Hit, Now, Object, Reader};
 use crate::exchange::head::Editor;
 use crate::exchange::{Exchange, Reply};
@@ -34,7 +34,7 @@ pub(super) async fn reply(session: &mut Session, exchange: &Exchange, reply: Rep
 /// Sends a stored object, or says that the client has it.
 pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -> Result<()> {
     let object = hit.object();
-    if exchange.not_modified(&Request(session.req_header()), object) {
+    if exchange.not_modified(&Request(session.req_header(), Body::Announced), object) {
         let head = build(StatusCode::NOT_MODIFIED, object.fields().iter(), None)?;
         return stored_head(session, exchange, head, object, hit.age(), true).await;
     }

@@ -1,0 +1,100 @@
+//! What the documents show as files and as output.
+//!
+//! Code blocks say by their info string what is to be done with them:
+//!
+//! * `toml` is a whole file, which `lb check` has to pass;
+//! * `toml fragment` is a part of one, which has to pass once [`complete`] has put before it what it leaves out;
+//! * `toml broken` is a whole file whose errors are shown by `$ lb check -c bad.toml` in a `console` block, word for word.
+
+use std::fs;
+
+use lb_tests::command;
+
+use super::{blocks, documents, listed, read, root};
+
+/// What the files in the documents take from the environment without a default.
+const ENVIRONMENT: &[(&str, &str)] = &[("LB_ADMIN_TOKEN", "a-token")];
+
+/// A fragment with what it leaves out before it: `[server]`; the upstream `users`, where it has none; and a route to that one, where it
+/// has only tables of a route.
+fn complete(fragment: &str) -> String {
+    let has = |header: &str| fragment.lines().any(|line| line.starts_with(header));
+    let own_upstream = fragment
+        .lines()
+        .any(|line| line.starts_with("[upstreams.") && !line.trim_start_matches("[upstreams.").contains('.'));
+    let mut text = String::new();
+    if !has("[server]") {
+        text += "[server]\nlisten = [\"127.0.0.1:8080\"]\n\n";
+    }
+    if !own_upstream {
+        text += "[upstreams.users]\nservers = [\"127.0.0.1:3001\"]\n\n";
+    }
+    if has("[routes.") && !has("[[routes]]") {
+        text += "[[routes]]\npath = \"/\"\nupstream = \"users\"\n\n";
+    }
+    text + fragment
+}
+
+#[tokio::test]
+async fn every_configuration_in_them_passes_lb_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for name in documents() {
+        for block in blocks(&read(&name)) {
+            let text = match block.info.as_str() {
+                "toml" => block.text,
+                "toml fragment" => complete(&block.text),
+                "toml broken" => continue,
+                info => {
+                    assert!(!info.starts_with("toml"), "{name}:{}: what is {info:?}?", block.line);
+                    continue;
+                }
+            };
+            let file = folder.path().join("lb.toml");
+            fs::write(&file, &text).unwrap();
+            let outcome = command::run("lb", &["check", "-c", file.to_str().unwrap()], ENVIRONMENT).await;
+            assert_eq!(outcome.code, 0, "{name}:{}: {}\n{text}", block.line, outcome.stderr);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 15, "only {checked} blocks were found");
+    for name in [listed("docker", ".toml"), listed("config", ".toml")].concat() {
+        // `config/Cargo.toml` is no configuration.
+        if !name.ends_with("Cargo.toml") {
+            let outcome = command::run("lb", &["check", "-c", root().join(&name).to_str().unwrap()], ENVIRONMENT).await;
+            assert_eq!(outcome.code, 0, "{name}: {}", outcome.stderr);
+        }
+    }
+}
+
+/// What a `console` block that begins with this command shows as its output.
+fn shown(document: &str, command: &str) -> String {
+    let all = blocks(document);
+    let block = all
+        .iter()
+        .filter(|block| block.info == "console")
+        .find_map(|block| block.text.strip_prefix(&format!("$ {command}\n")));
+    block.unwrap_or_else(|| panic!("nothing shows {command}")).into()
+}
+
+#[tokio::test]
+async fn the_examples_of_lb_check_and_lb_explain_are_what_they_print() {
+    let document = read("docs/OPERATIONS.md");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    fs::write(
+        &file,
+        &blocks(&document).iter().find(|block| block.info == "toml broken").unwrap().text,
+    )
+    .unwrap();
+    let outcome = command::lb(&["check", "-c", file.to_str().unwrap()]).await;
+    let printed = outcome.stderr.replace(&format!("{}/", folder.path().display()), "");
+    assert_eq!(
+        (outcome.code, printed.as_str()),
+        (2, shown(&document, "lb check -c bad.toml").as_str())
+    );
+
+    let url = "http://127.0.0.1:8080/users?page=1";
+    let outcome = command::lb(&["explain", "-c", root().join("config/lb.toml").to_str().unwrap(), url]).await;
+    assert_eq!(outcome.stdout, shown(&document, &format!("lb explain -c config/lb.toml '{url}'")));
+}
