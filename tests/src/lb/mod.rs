@@ -218,6 +218,15 @@ impl Lb {
         Samples::parse(&answer.text())
     }
 
+    /// `/metrics`, once so many requests are counted: that happens just after their answers have gone.
+    pub async fn metrics_after(&self, requests: usize) -> Samples {
+        until("the requests are counted", async || {
+            self.metrics().await.sum("lb_requests_total", &[]) >= requests as f64
+        })
+        .await;
+        self.metrics().await
+    }
+
     /// How many reloads succeeded and failed so far.
     pub async fn reloads(&self) -> (u64, u64) {
         let metrics = self.metrics().await;

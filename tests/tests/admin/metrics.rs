@@ -4,7 +4,6 @@ use lb_tests::client::Request;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::servers;
-use lb_tests::wait::until;
 
 use super::plain;
 
@@ -21,7 +20,7 @@ async fn every_name_has_its_labels() {
     }
     lb.wait_until_idle().await;
     lb.reload_by_api().await;
-    let metrics = lb.metrics().await;
+    let metrics = lb.metrics_after(3).await;
     let server = origin.addr().to_string();
     let mut missing = Vec::new();
     for (name, labels) in [
@@ -76,10 +75,7 @@ async fn every_name_has_its_labels() {
 async fn it_is_prometheus_text() {
     let (lb, _origin) = plain().await;
     lb.get("/users").await;
-    until("the request is counted", async || {
-        lb.metrics().await.sum("lb_requests_total", &[]) == 1.0
-    })
-    .await;
+    lb.metrics_after(1).await;
     let answer = lb.admin_get("/metrics").await;
     assert!(
         answer.header("content-type").starts_with("text/plain"),
@@ -102,7 +98,7 @@ async fn clients_cannot_make_up_label_values() {
             .await;
         lb.get(&format!("/nowhere/{number}")).await;
     }
-    let metrics = lb.metrics().await;
+    let metrics = lb.metrics_after(40).await;
     assert_eq!(metrics.sum("lb_requests_total", &[("method", "other"), ("route", "people")]), 20.0);
     assert!(metrics.find("lb_requests_total", &[]).count() < 10, "{metrics:?}");
     let text = lb.admin_get("/metrics").await.text();
