@@ -12,6 +12,7 @@ async fn it_has_all_that_the_dashboard_shows() {
         lb.get("/users").await;
     }
     lb.wait_until_idle().await;
+    lb.metrics_after(3).await;
     let status = lb.status().await;
     assert_eq!(
         status["version"]
