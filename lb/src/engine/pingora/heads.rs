@@ -1,7 +1,8 @@
 //! pingora's heads as the exchange knows them.
 
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
@@ -20,12 +21,6 @@ pub(super) enum Body {
 
 /// A response head as pingora has read it.
 pub(super) struct Response<'a>(pub(super) &'a ResponseHeader);
-
-/// A request head on its way to a server.
-pub(super) struct RequestOut<'a>(pub(super) &'a mut RequestHeader);
-
-/// A response head on its way to the client.
-pub(super) struct ResponseOut<'a>(pub(super) &'a mut ResponseHeader);
 
 macro_rules! fields {
     ($type:ident) => {
@@ -94,33 +89,42 @@ impl ResponseHead for Response<'_> {
     }
 }
 
-impl Editor for RequestOut<'_> {
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        // It fails only where a name or a value is invalid, and these are typed.
-        let _ = self.0.insert_header(name.clone(), value);
-    }
-
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        let _ = self.0.append_header(name.clone(), value);
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.0.remove_header(name);
-    }
+/// Edits a request head on its way to a server.
+///
+/// pingora keeps every name as the client spelled it in a second map beside the fields, and parses each name that is set anew. Names
+/// compare without case, so that map is left behind, and the fields are edited as they are.
+pub(super) fn edit_request(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
+    let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let full = std::mem::replace(head, placeholder);
+    let in_uri = full.uri.path_and_query().map(|target| target.as_str().as_bytes());
+    // What is no URI (bytes beyond ASCII) is kept as it came.
+    let raw = (in_uri != Some(full.raw_path())).then(|| full.raw_path().to_vec());
+    let mut parts = http::request::Parts::from(full);
+    edit(&mut parts.headers);
+    *head = RequestHeader::from(parts);
+    raw.map_or(Ok(()), |raw| head.set_raw_path(&raw))
 }
 
-impl Editor for ResponseOut<'_> {
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        let _ = self.0.insert_header(name.clone(), value);
-    }
+/// Edits a response head on its way to the client. See [`edit_request`].
+pub(super) fn edit_response(head: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
+    let placeholder = ResponseHeader::from(http::Response::new(()).into_parts().0);
+    let full = std::mem::replace(head, placeholder);
+    let reason = full
+        .get_reason_phrase()
+        .filter(|reason| Some(*reason) != full.status.canonical_reason())
+        .map(str::to_owned);
+    let mut parts = http::response::Parts::from(full);
+    edit(&mut parts.headers);
+    *head = ResponseHeader::from(parts);
+    reason.map_or(Ok(()), |reason| head.set_reason_phrase(Some(&reason)))
+}
 
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        let _ = self.0.append_header(name.clone(), value);
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.0.remove_header(name);
-    }
+/// A response head of these fields.
+pub(super) fn response(status: StatusCode, fields: HeaderMap) -> ResponseHeader {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = fields;
+    ResponseHeader::from(parts)
 }
 
 /// Edits that were found by looking at the head that they change, and are made once nobody looks any more. Mostly there are none.

@@ -12,7 +12,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::heads::{Body, Edits, Request, RequestOut, Response, ResponseOut};
+use super::heads::{Body, Edits, Request, Response, edit_request, edit_response};
 use super::{Connection, failure, inet, reply};
 use crate::admit::{Peer, Scheme};
 use crate::cache::Follower;
@@ -89,11 +89,11 @@ impl Phases {
     }
 }
 
-/// Takes from an answer what was for this hop only.
-fn strip_hop(answer: &mut ResponseHeader) {
+/// The edits that take from an answer what was for this hop only.
+fn hop(answer: &ResponseHeader) -> Edits {
     let mut edits = Edits::default();
     filter::response_hop(&Response(answer), &mut edits);
-    edits.apply(&mut ResponseOut(answer));
+    edits
 }
 
 /// Whether an answer ends with its head (RFC 9112 §6.3), so that no piece of a body will say that it is over.
@@ -231,14 +231,16 @@ impl ProxyHttp for Phases {
             return Err(Error::new_in(REFUSED));
         };
         let received = Request(session.req_header(), Body::Announced);
-        if let Some(target) = exchange.forwarded_target(&received) {
-            out.set_raw_path(&target)?;
+        edit_request(out, |fields| {
+            exchange.edit_request(&received, fields);
+            if !exchange.keeps_connections() {
+                fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        })?;
+        match exchange.forwarded_target(&received) {
+            Some(target) => out.set_raw_path(&target),
+            None => Ok(()),
         }
-        exchange.edit_request(&received, &mut RequestOut(out));
-        if !exchange.keeps_connections() {
-            out.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
-        }
-        Ok(())
     }
 
     async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
@@ -257,8 +259,8 @@ impl ProxyHttp for Phases {
         };
         let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         if answer.status.is_informational() && !upgrade {
-            strip_hop(answer);
-            return Ok(());
+            let edits = hop(answer);
+            return edit_response(answer, |fields| edits.apply(fields));
         }
         let replayable = !session.as_downstream().retry_buffer_truncated();
         if exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), replayable) == Verdict::Retry {
@@ -278,8 +280,11 @@ impl ProxyHttp for Phases {
         if upgrade {
             session.set_read_timeout(None);
         }
-        strip_hop(answer);
-        exchange.edit_answer(&mut ResponseOut(answer));
+        let edits = hop(answer);
+        edit_response(answer, |fields| {
+            edits.apply(fields);
+            exchange.edit_answer(fields);
+        })?;
         if bodyless(answer, session.req_header()) {
             exchange.answer_end();
         }

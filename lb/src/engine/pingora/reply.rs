@@ -2,14 +2,12 @@
 //! keep-alive stay its business.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
-use super::heads::{Body, Request, ResponseOut};
+use super::heads::{Body, Request, response};
 use crate::cache::{Hit, Now, Object, Reader};
-use crate::exchange::head::Editor;
 use crate::exchange::{Exchange, Reply};
 use crate::reject::Refusal;
 
@@ -19,28 +17,40 @@ pub(super) async fn refuse(session: &mut Session, exchange: &Exchange, refusal: 
     if refusal.closes() {
         session.set_keepalive(None);
     }
-    let mut head = build(problem.status, problem.headers.iter(), Some(problem.body.len()))?;
-    exchange.edit_own(&mut ResponseOut(&mut head));
-    send(session, head, problem.body).await
+    own(session, exchange, problem.status, &problem.headers, problem.body).await
 }
 
 /// Sends an answer of `lb`'s own.
 pub(super) async fn reply(session: &mut Session, exchange: &Exchange, reply: Reply) -> Result<()> {
-    let mut head = build(reply.status, reply.fields.iter(), Some(reply.body.len()))?;
-    exchange.edit_own(&mut ResponseOut(&mut head));
-    send(session, head, reply.body).await
+    own(session, exchange, reply.status, &reply.fields, reply.body).await
+}
+
+async fn own(
+    session: &mut Session,
+    exchange: &Exchange,
+    status: StatusCode,
+    fields: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+) -> Result<()> {
+    let mut fields = collect(fields);
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    exchange.edit_own(&mut fields);
+    let bodyless = session.req_header().method == Method::HEAD || body.is_empty();
+    session.write_response_header(Box::new(response(status, fields)), bodyless).await?;
+    if !bodyless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
 }
 
 /// Sends a stored object, or says that the client has it.
 pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -> Result<()> {
     let object = hit.object();
     if exchange.not_modified(&Request(session.req_header(), Body::Announced), object) {
-        let head = build(StatusCode::NOT_MODIFIED, object.fields().iter(), None)?;
-        return stored_head(session, exchange, head, object, hit.age(), true).await;
+        return stored_head(session, exchange, StatusCode::NOT_MODIFIED, object, hit.age(), true).await;
     }
-    let head = build(object.status(), object.fields().iter(), None)?;
     let bodyless = session.req_header().method == Method::HEAD || hit.body().is_empty();
-    stored_head(session, exchange, head, object, hit.age(), bodyless).await?;
+    stored_head(session, exchange, object.status(), object, hit.age(), bodyless).await?;
     if !bodyless {
         for piece in hit.body() {
             session.write_response_body(Some(piece.clone()), false).await?;
@@ -53,12 +63,8 @@ pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -
 /// Sends an object while it arrives. An object that breaks off ends the connection, so that nobody takes a part for the whole.
 pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reader: Reader) -> Result<()> {
     let object = reader.object();
-    let mut head = build(object.status(), object.fields().iter(), None)?;
-    if object.content_length().is_none() {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    }
     let bodyless = session.req_header().method == Method::HEAD;
-    stored_head(session, exchange, head, object, object.age(Now::read()), bodyless).await?;
+    stored_head(session, exchange, object.status(), object, object.age(Now::read()), bodyless).await?;
     if bodyless {
         return Ok(());
     }
@@ -84,38 +90,31 @@ pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reade
 async fn stored_head(
     session: &mut Session,
     exchange: &Exchange,
-    mut head: ResponseHeader,
+    status: StatusCode,
     object: &Object,
     age: u64,
     bodyless: bool,
 ) -> Result<()> {
-    exchange.edit_stored(object, age, &mut ResponseOut(&mut head));
-    if head.status == StatusCode::NOT_MODIFIED {
-        head.remove_header(&header::CONTENT_LENGTH);
+    let mut fields = collect(object.fields());
+    exchange.edit_stored(object, age, &mut fields);
+    if status == StatusCode::NOT_MODIFIED {
+        fields.remove(header::CONTENT_LENGTH);
+    } else if !bodyless && object.content_length().is_none() {
+        // How the end of the body is known: by chunks, by the end of the connection, or by the frames of HTTP/2.
+        match session.req_header().version {
+            Version::HTTP_11 => drop(fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+            Version::HTTP_10 => session.set_keepalive(None),
+            _ => {}
+        }
     }
-    session.write_response_header(Box::new(head), bodyless).await
+    session.write_response_header(Box::new(response(status, fields)), bodyless).await
 }
 
-fn build<'a>(
-    status: StatusCode,
-    fields: impl ExactSizeIterator<Item = &'a (HeaderName, HeaderValue)>,
-    length: Option<usize>,
-) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(status, Some(fields.len() + 6))?;
+/// Fields as a map, with room for those that come.
+fn collect(fields: &[(HeaderName, HeaderValue)]) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len() + 8);
     for (name, value) in fields {
-        ResponseOut(&mut head).add(name, value.clone());
+        map.append(name, value.clone());
     }
-    if let Some(length) = length {
-        head.insert_header(header::CONTENT_LENGTH, length)?;
-    }
-    Ok(head)
-}
-
-async fn send(session: &mut Session, head: ResponseHeader, body: Bytes) -> Result<()> {
-    let bodyless = session.req_header().method == Method::HEAD || body.is_empty();
-    session.write_response_header(Box::new(head), bodyless).await?;
-    if !bodyless {
-        session.write_response_body(Some(body), true).await?;
-    }
-    Ok(())
+    map
 }
