@@ -1,4 +1,4 @@
-//! SPEC "Retries", rule by rule.
+//! Retries, rule by rule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
