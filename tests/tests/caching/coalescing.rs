@@ -173,8 +173,16 @@ async fn an_object_that_breaks_off_is_cut_for_everybody_and_not_stored() {
     }
     origin.release_all();
     for connection in &mut both {
-        assert_eq!(connection.data().await.unwrap().unwrap(), "start");
-        assert_eq!(connection.data().await, Err(lb_tests::client::Failure::Cut));
+        // how much of the beginning still came does not matter: it must not end as if it were whole
+        let mut came = Vec::new();
+        let end = loop {
+            match connection.data().await {
+                Ok(Some(data)) => came.extend_from_slice(&data),
+                end => break end,
+            }
+        };
+        assert_eq!(end, Err(lb_tests::client::Failure::Cut));
+        assert!(b"start".starts_with(&came), "{came:?}");
     }
     origin.set(|_| fresh("whole"));
     let answer = lb.get("/").await;

@@ -89,6 +89,16 @@ impl Phases {
     }
 }
 
+/// Whether the answer that was begun says itself where it ends.
+fn framed(session: &Session) -> bool {
+    let says = |head: &ResponseHeader| {
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+            .iter()
+            .any(|name| head.headers.contains_key(name))
+    };
+    session.response_written().is_some_and(says)
+}
+
 /// The edits that take from an answer what was for this hop only.
 fn hop(answer: &ResponseHeader) -> Edits {
     let mut edits = Edits::default();
@@ -365,8 +375,9 @@ impl ProxyHttp for Phases {
                 tracing::debug!(%error, "the client left before it was told");
             }
         }
-        if begun && let Some(connection) = &ctx.connection {
-            // An answer without a length ends where the connection ends: it must not look whole.
+        // An answer without a length ends where the connection ends, and must not look whole. One with a length shows that it is cut, and
+        // a reset would only take from the client what it has been sent.
+        if let (true, Some(connection)) = (begun && !framed(session), &ctx.connection) {
             connection.control.abort();
         }
         FailToProxy {
