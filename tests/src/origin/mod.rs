@@ -254,6 +254,7 @@ impl Refusing {
     pub fn start() -> Refusing {
         let port = Port::pick();
         let bound = TcpSocket::new_v4().expect("a socket");
+        bound.set_reuseaddr(true).expect("an option");
         bound.bind(port.address()).expect("the port");
         Refusing { port, _bound: bound }
     }
@@ -277,6 +278,7 @@ impl Deaf {
     pub async fn start() -> io::Result<Deaf> {
         let port = Port::pick();
         let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
         socket.bind(port.address())?;
         let listener = socket.listen(1)?;
         let mut queue = Vec::new();
