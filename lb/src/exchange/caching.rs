@@ -168,6 +168,11 @@ impl Exchange {
         }
     }
 
+    /// Whether anybody looks at the pieces of the answer's body.
+    pub fn stores(&self) -> bool {
+        self.caching.filler.is_some()
+    }
+
     /// A piece of the answer's body, on its way to the client.
     pub fn answer_body(&mut self, piece: &Bytes) {
         if let Some(filler) = &mut self.caching.filler {

@@ -108,9 +108,19 @@ impl Exchange {
         self.upstream().map(|state| &state.upstream.config().timeouts)
     }
 
-    /// Whether connections to the server that was chosen are kept.
-    pub fn keeps_connections(&self) -> bool {
-        self.upstream().is_none_or(|state| state.upstream.config().keepalive > 0)
+    /// Idle connections that are kept for the server that was chosen.
+    pub fn kept_connections(&self) -> usize {
+        self.upstream().map_or(0, |state| state.upstream.config().keepalive)
+    }
+
+    /// Whether the request may be sent once more although a server may have had it (RFC 9110 §9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        idempotent(&self.method)
+    }
+
+    /// Counts what has come from the client through a tunnel. No limit holds there.
+    pub fn tunnelled(&mut self, bytes: u64) {
+        self.received += bytes;
     }
 
     /// Counts bytes of the request's body, and refuses what is beyond the limit (RFC 9110 §15.5.14).

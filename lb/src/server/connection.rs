@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use super::connections::Slot;
 use crate::admit::{Peer, Scheme};
 use crate::engine::h1::{ClientStream, HeadError, HeadFailure, HeadLimits, HeadRead, HeadTimeouts};
-use crate::engine::pingora::Engine;
+use super::worker::Engines;
 use crate::exchange::head::{Fields, RequestHead};
 use crate::exchange::{Origin, Outcome};
 use crate::reject::{Problem, Refusal};
 
 /// Serves a connection until it ends.
-pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
+pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
     let Ok(local) = stream.local_addr() else { return };
     let origin = Origin {
         peer: Peer::new(address.ip()),
@@ -30,11 +30,17 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: A
     loop {
         let Some(slot) = place.upgrade() else { return };
         slot.idle();
-        match next(&mut stream, &slot, &engine, &mut shutdown).await {
+        match next(&mut stream, &slot, &engines, &mut shutdown).await {
             Some(Ok(HeadRead::Request)) => {
                 slot.busy();
                 drop(slot);
-                match engine.serve(stream, origin.clone(), &shutdown).await {
+                if engines.relays() {
+                    if !engines.relay.serve(&mut stream, &origin).await {
+                        return;
+                    }
+                    continue;
+                }
+                match engines.pingora.serve(stream, origin.clone(), &shutdown).await {
                     Some(back) => stream = back,
                     None => return,
                 }
@@ -42,13 +48,13 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: A
             Some(Ok(HeadRead::Http2)) => {
                 slot.busy();
                 drop(slot);
-                return engine.serve_http2(stream, &shutdown).await;
+                return engines.pingora.serve_http2(stream, &shutdown).await;
             }
             Some(Err(failure)) => {
                 slot.busy();
                 drop(slot);
                 if let Some(refusal) = refusal(&failure) {
-                    refuse(stream, &engine, origin, refusal).await;
+                    refuse(stream, &engines, origin, refusal).await;
                 }
                 return;
             }
@@ -61,11 +67,11 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engine: A
 async fn next(
     stream: &mut ClientStream,
     slot: &Slot,
-    engine: &Engine,
+    engines: &Engines,
     shutdown: &mut watch::Receiver<bool>,
 ) -> Option<Result<HeadRead, HeadFailure>> {
     let (limits, timeouts) = {
-        let limits = &engine.snapshot().config.limits;
+        let limits = &engines.pingora.snapshot().config.limits;
         (HeadLimits::from(limits), HeadTimeouts::from(limits))
     };
     tokio::select! {
@@ -98,8 +104,8 @@ fn refusal(failure: &HeadFailure) -> Option<Refusal> {
 }
 
 /// Tells the client what is wrong with a head that was never whole or never valid, and closes.
-async fn refuse(stream: Box<ClientStream>, engine: &Engine, origin: Origin, refusal: Refusal) {
-    let mut exchange = engine.exchange(origin);
+async fn refuse(stream: Box<ClientStream>, engines: &Engines, origin: Origin, refusal: Refusal) {
+    let mut exchange = engines.pingora.exchange(origin);
     let refusal = exchange.refuse(refusal);
     let problem = exchange.problem(&refusal);
     let outcome = Outcome {

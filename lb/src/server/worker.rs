@@ -15,7 +15,30 @@ use tokio::sync::watch;
 use super::connection;
 use super::connections::Slot;
 use crate::engine::pingora::Engine;
+use crate::engine::relay::Relay;
 use crate::proxy::Proxy;
+
+/// What a worker serves requests with.
+pub struct Engines {
+    /// HTTP/1.1.
+    pub relay: Relay,
+    /// HTTP/2, and HTTP/1.1 where the configuration says so.
+    pub pingora: Engine,
+}
+
+impl Engines {
+    fn new(proxy: &Arc<Proxy>, shutdown: &watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self {
+            relay: Relay::new(proxy.clone(), shutdown.clone()),
+            pingora: Engine::new(proxy.clone(), pool(proxy)),
+        })
+    }
+
+    /// Whether the relay is to serve HTTP/1.1.
+    pub fn relays(&self) -> bool {
+        true
+    }
+}
 
 /// Starts a worker that accepts from `listeners` until `shutdown` turns true, and then until its last connection ends.
 ///
@@ -25,12 +48,12 @@ pub fn start(index: usize, proxy: Arc<Proxy>, listeners: Vec<StdListener>, shutd
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         runtime.block_on(async move {
-            let engine = Arc::new(Engine::new(proxy.clone(), pool(&proxy)));
+            let engines = Engines::new(&proxy, &shutdown);
             let accepting = listeners
                 .into_iter()
-                .map(|listener| tokio::spawn(accept(listener, proxy.clone(), engine.clone(), shutdown.clone())));
+                .map(|listener| tokio::spawn(accept(listener, proxy.clone(), engines.clone(), shutdown.clone())));
             futures::future::join_all(accepting.collect::<Vec<_>>()).await;
-            engine.stop().await;
+            engines.pingora.stop().await;
             // The process ends when its connections have, or when the grace period has: not this thread's business.
             std::future::pending::<()>().await;
         });
@@ -44,7 +67,7 @@ fn pool(proxy: &Proxy) -> usize {
 }
 
 /// Accepts until the shutdown, and then what the kernel holds already: those clients were let in before anybody was turned away.
-async fn accept(listener: StdListener, proxy: Arc<Proxy>, engine: Arc<Engine>, mut shutdown: watch::Receiver<bool>) {
+async fn accept(listener: StdListener, proxy: Arc<Proxy>, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
     #[expect(
         deprecated,
         reason = "the other way is unsafe; a TcpListener's descriptor is open for as long as it lives, which is all that is asked"
@@ -55,12 +78,12 @@ async fn accept(listener: StdListener, proxy: Arc<Proxy>, engine: Arc<Engine>, m
     };
     while let Some((slot, accepted)) = unless(&mut shutdown, next(&listener, &proxy)).await {
         match accepted {
-            Ok((stream, address)) => serve(stream, address, slot, &engine, &shutdown),
+            Ok((stream, address)) => serve(stream, address, slot, &engines, &shutdown),
             Err(error) => accept_failed(&error).await,
         }
     }
     while let Ok((stream, address)) = listener.get_ref().accept() {
-        serve(stream, address, proxy.connections.place().await, &engine, &shutdown);
+        serve(stream, address, proxy.connections.place().await, &engines, &shutdown);
     }
 }
 
@@ -101,14 +124,14 @@ async fn unless<T>(shutdown: &mut watch::Receiver<bool>, future: impl Future<Out
     }
 }
 
-fn serve(stream: StdStream, address: SocketAddr, slot: Slot, engine: &Arc<Engine>, shutdown: &watch::Receiver<bool>) {
+fn serve(stream: StdStream, address: SocketAddr, slot: Slot, engines: &Arc<Engines>, shutdown: &watch::Receiver<bool>) {
     let adopted = stream
         .set_nonblocking(true)
         .and_then(|()| stream.set_nodelay(true))
         .and_then(|()| TcpStream::from_std(stream));
     match adopted {
         Ok(stream) => {
-            tokio::spawn(connection::serve(stream, address, slot, engine.clone(), shutdown.clone()));
+            tokio::spawn(connection::serve(stream, address, slot, engines.clone(), shutdown.clone()));
         }
         Err(error) => tracing::debug!(%error, client = %address, "a connection ended before it was served"),
     }

@@ -116,6 +116,14 @@ impl Server {
         &self.name
     }
 
+    /// What `Host` says to it where the client named none.
+    pub fn host(&self) -> &str {
+        match self.config.address {
+            ResolvedAddress::Ip(_) => &self.name,
+            ResolvedAddress::Unix(_) => "localhost",
+        }
+    }
+
     /// The name of its upstream.
     pub fn upstream(&self) -> &Arc<str> {
         self.pool.name()

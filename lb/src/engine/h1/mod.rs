@@ -22,5 +22,5 @@ pub use body::{Body, BodyError};
 pub use error::HeadError;
 pub use head::{HeadLimits, Parser};
 pub use parsed::{Framing, Parsed};
-pub use stream::{ClientControl, ClientStream, HeadFailure, HeadRead, HeadTimeouts};
+pub use stream::{ClientControl, ClientStream, HeadFailure, HeadRead, HeadTimeouts, Request};
 pub use view::Head;

@@ -243,7 +243,7 @@ impl ProxyHttp for Phases {
         let received = Request(session.req_header(), Body::Announced);
         edit_request(out, |fields| {
             exchange.edit_request(&received, fields);
-            if !exchange.keeps_connections() {
+            if exchange.kept_connections() == 0 {
                 fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
         })?;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
 use super::io::Io;
 
 /// Room for a read: most heads fit.
-const READ: usize = 4 << 10;
+pub(super) const READ: usize = 4 << 10;
 /// Less room than that is not worth a read.
 const LITTLE: usize = 1 << 10;
 /// What waits to be sent: beyond it, the writer waits for the client.
@@ -29,13 +29,13 @@ const PIECES: usize = 16;
 pub(super) struct Inbox(BytesMut);
 
 impl Inbox {
-    /// Reads once: how many bytes came, 0 at the end.
-    pub(super) fn poll_fill(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads once: how many bytes came, 0 at the end. `room` is made where there is little.
+    pub(super) fn poll_fill(&mut self, io: &mut Io, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.0.capacity() == 0 {
             ready!(io.poll_readable(cx))?;
         }
         if self.0.capacity() - self.0.len() < LITTLE {
-            self.0.reserve(READ);
+            self.0.reserve(room);
         }
         let read = pin!(io.read_buf(&mut self.0)).poll(cx);
         self.let_go_if_empty();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::buffer::READ;
 use super::deadline::after;
 use super::{ClientStream, Mode};
 use crate::engine::h1::error::HeadError;
@@ -133,12 +134,7 @@ impl ClientStream {
 
     /// Reads once into the inbox.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(io) = self.io.as_mut().filter(|_| !self.ended) else {
-            return Poll::Ready(Ok(0));
-        };
-        let received = ready!(self.inbox.poll_fill(io, cx));
-        self.ended |= !matches!(received, Ok(1..));
-        Poll::Ready(received)
+        self.poll_more(READ, cx)
     }
 
     fn poll_deadline(&mut self, timeouts: &HeadTimeouts, cx: &mut Context<'_>) -> Poll<()> {

@@ -23,6 +23,13 @@ impl Io {
         }
     }
 
+    /// The socket, where the bytes on it are the bytes of HTTP.
+    pub(super) fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+        }
+    }
+
     /// Whether something is known to have come and was not read.
     pub(super) fn has_unread(&self) -> bool {
         match self {

@@ -14,6 +14,7 @@ mod buffer;
 mod closing;
 mod control;
 mod deadline;
+mod direct;
 mod head;
 mod io;
 mod pingora;
@@ -39,6 +40,7 @@ use deadline::Deadline;
 use io::Io;
 
 pub use control::ClientControl;
+pub use direct::Request;
 pub use head::{HeadFailure, HeadRead, HeadTimeouts};
 
 /// A client's connection.

@@ -105,7 +105,7 @@ impl ClientStream {
     }
 
     /// After the body: ready when the client has hung up. What comes meanwhile is kept for later.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.inbox.len() < EARLY {
             if ready!(self.poll_receive(cx))? == 0 {
                 return Poll::Ready(Ok(()));

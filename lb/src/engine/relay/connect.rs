@@ -1,0 +1,73 @@
+//! A connection to a server: one that was idle, or a new one.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::time::timeout;
+
+use super::Relay;
+use super::pool::Key;
+use super::transport::{Socket, Transport};
+use super::upstream::Connection;
+use crate::engine::h1::ClientStream;
+use crate::exchange::{Exchange, Failure};
+use crate::upstream::Server;
+
+/// Why there is no connection.
+pub(super) enum ConnectError {
+    /// The server's.
+    Server(Failure),
+    /// The client has gone meanwhile, and nobody else needs the answer.
+    Gone,
+}
+
+impl Relay {
+    /// What connections to this server have in common.
+    pub(super) fn key(&self, server: &Server) -> Key {
+        Key {
+            address: server.address().clone(),
+            identity: 0,
+        }
+    }
+
+    /// A connection to the server that the exchange has chosen.
+    pub(super) async fn connect(
+        &self,
+        client: &mut ClientStream,
+        exchange: &Exchange,
+        server: &Server,
+        key: &Key,
+    ) -> Result<Connection, ConnectError> {
+        if let Some(connection) = self.pool.take(key, !exchange.is_idempotent()) {
+            return Ok(connection);
+        }
+        let limit = exchange.timeouts().map(|timeouts| timeouts.connect).unwrap_or_default();
+        let mut connecting = pin!(timeout(limit, open(server)));
+        let opened = poll_fn(|cx| {
+            if let Poll::Ready(opened) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Some(opened));
+            }
+            if client.has_client() && client.is_body_done() && client.poll_gone(cx).is_ready() {
+                if !exchange.leads() {
+                    return Poll::Ready(None);
+                }
+                client.give_up();
+            }
+            Poll::Pending
+        });
+        match opened.await {
+            None => Err(ConnectError::Gone),
+            Some(Ok(Ok(connection))) => Ok(connection),
+            Some(Ok(Err(error))) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::Server(Failure::ConnectTimeout)),
+            Some(Ok(Err(_))) => Err(ConnectError::Server(Failure::Connect)),
+            Some(Err(_)) => Err(ConnectError::Server(Failure::ConnectTimeout)),
+        }
+    }
+}
+
+async fn open(server: &Server) -> io::Result<Connection> {
+    let socket = Socket::connect(server.address()).await?;
+    Ok(Connection::new(Transport::Plain(socket)))
+}

@@ -1,0 +1,340 @@
+//! A request to a server, and its answer to the client: as often as the exchange says, until one server has answered.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use http::{Method, StatusCode, Version, header};
+use tokio::time::Instant;
+
+use super::answer::{connection, stall};
+use super::connect::ConnectError;
+use super::download::{Download, DownloadError, Form};
+use super::edit::HeadEditor;
+use super::pool::Key;
+use super::upload::{Upload, UploadError};
+use super::upstream::Connection;
+use super::{Ended, Relay, date, tunnel};
+use crate::engine::h1::{ClientStream, Request, ResponseFraming};
+use crate::exchange::head::{Fields, RequestHead, ResponseHead};
+use crate::exchange::{Exchange, Failure, Next, Sent, Verdict};
+use crate::filter;
+use crate::reject::Refusal;
+use crate::upstream::Server;
+
+/// Interim answers to one request. A server that sends more is out of its mind.
+const INTERIM: usize = 64;
+
+/// Why there is no answer.
+enum Trouble {
+    /// The server gave none.
+    Server(Failure),
+    /// The client is to blame.
+    Refused(Refusal),
+    /// The client has gone, and nobody else needs the answer.
+    Gone,
+}
+
+impl Relay {
+    /// Has the request answered by a server.
+    pub(super) async fn forward(&self, client: &mut ClientStream, request: &Request, exchange: &mut Exchange) -> Ended {
+        // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
+        if request.parsed().expect_continue() && !client.is_body_done() {
+            let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+            if client.send_all(&mut [IoSlice::new(go_on)], stall(exchange)).await.is_err() {
+                return Ended::left(None, 0);
+            }
+        }
+        let mut upload = Upload::new(stall(exchange));
+        loop {
+            let server = match exchange.server() {
+                Ok(server) => server,
+                Err(refusal) => return self.refuse(client, request, exchange, &refusal).await,
+            };
+            let key = self.key(&server);
+            let (trouble, reused) = match self.connect(client, exchange, &server, &key).await {
+                Ok(mut connection) => match self.ask(client, request, exchange, &server, &mut connection, &mut upload).await {
+                    Ok(Verdict::Retry) => continue,
+                    Ok(Verdict::Relay) => return self.pass_on(client, request, exchange, (key, connection), upload).await,
+                    Err(trouble) => (trouble, connection.reused),
+                },
+                Err(ConnectError::Server(failure)) => (Trouble::Server(failure), false),
+                Err(ConnectError::Gone) => (Trouble::Gone, false),
+            };
+            let refusal = match trouble {
+                Trouble::Gone => return Ended::left(None, 0),
+                Trouble::Refused(refusal) => exchange.refuse(refusal),
+                Trouble::Server(failure) => {
+                    let sent = Sent {
+                        reused,
+                        replayable: upload.is_replayable(),
+                    };
+                    match exchange.failed(failure, sent) {
+                        Next::Again => continue,
+                        Next::GiveUp(refusal) => refusal,
+                    }
+                }
+            };
+            return self.refuse(client, request, exchange, &refusal).await;
+        }
+    }
+
+    /// Sends the request and waits for the head of the final answer.
+    async fn ask(
+        &self,
+        client: &mut ClientStream,
+        request: &Request,
+        exchange: &mut Exchange,
+        server: &Arc<Server>,
+        connection: &mut Connection,
+        upload: &mut Upload,
+    ) -> Result<Verdict, Trouble> {
+        exchange.connected();
+        write_request(&mut upload.head, request, exchange, server);
+        upload.restart(exchange.timeouts().map(|timeouts| timeouts.write).unwrap_or_default());
+        for _ in 0..INTERIM {
+            let mut asking = Asking {
+                client: &mut *client,
+                server: &mut *connection,
+                exchange: &mut *exchange,
+                upload: &mut *upload,
+                waits: None,
+                broken: false,
+            };
+            poll_fn(|cx| asking.poll(cx)).await?;
+            let status = connection.parsed().status();
+            if status == StatusCode::SWITCHING_PROTOCOLS && !filter::is_upgrade(&request.head()) {
+                return Err(Trouble::Server(Failure::Invalid));
+            }
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(exchange.answer(&request.head(), &connection.head(), upload.is_replayable()));
+            }
+            // The client was told to go on already. HTTP/1.0 knows no interim answers.
+            if status != StatusCode::CONTINUE && request.parsed().version() == Version::HTTP_11 && client.has_client() {
+                let head = interim_head(connection);
+                if client.send_all(&mut [IoSlice::new(&head)], stall(exchange)).await.is_err() {
+                    return Err(Trouble::Gone);
+                }
+            }
+            connection.expect_another();
+        }
+        Err(Trouble::Server(Failure::Invalid))
+    }
+
+    /// Passes the answer on whose head has come.
+    async fn pass_on(
+        &self,
+        client: &mut ClientStream,
+        request: &Request,
+        exchange: &mut Exchange,
+        (key, mut server): (Key, Connection),
+        mut upload: Upload,
+    ) -> Ended {
+        let status = server.parsed().status();
+        if !client.has_client() && !exchange.feeds_others() {
+            return Ended::left(None, 0);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let head = answer_head(request, exchange, &server, Form::Content, true);
+            server.drop_head();
+            return tunnel::run(client, exchange, server, head).await;
+        }
+        let framing = server.parsed().framing(request.parsed().method() == Method::HEAD);
+        let form = form(request, framing);
+        // What is still to come of the request when its answer is there may never come.
+        let keep = self.keeps(request) && upload.is_done() && !(form == Form::Content && framing != ResponseFraming::None);
+        let head = answer_head(request, exchange, &server, form, keep);
+        server.drop_head();
+        let read_timeout = exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
+        let mut download = Download::new(head, framing, form, read_timeout, stall(exchange));
+        let mut sending = !upload.is_done();
+        let result = poll_fn(|cx| {
+            if sending {
+                match upload.poll(client, &mut server, exchange, cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(()) | Err(UploadError::Server | UploadError::Stalled)) => sending = false,
+                    Poll::Ready(Err(UploadError::Gone)) if exchange.feeds_others() => {
+                        sending = false;
+                        client.give_up();
+                    }
+                    Poll::Ready(Err(UploadError::Gone)) => return Poll::Ready(Err(DownloadError::Gone)),
+                    Poll::Ready(Err(UploadError::Refused(_))) => return Poll::Ready(Err(DownloadError::Cut)),
+                }
+            }
+            download.poll(client, &mut server, exchange, cx)
+        })
+        .await;
+        let mut ended = Ended {
+            status: Some(status),
+            sent: download.sent,
+            client_left: !client.has_client(),
+            keep_alive: keep && client.has_client(),
+        };
+        match result {
+            Ok(()) if download.is_clean() && upload.is_done() => self.keep(exchange, key, server),
+            Ok(()) => {}
+            Err(DownloadError::Gone) => ended = Ended::left(Some(status), download.sent),
+            Err(DownloadError::Cut) => {
+                ended.keep_alive = false;
+                download.last_words(client, &server).await;
+                // An answer without a length ends where the connection ends, and must not look whole. One with a length shows that it is cut, and
+                // a reset would only take from the client what it has been sent.
+                if form == Form::Content || (framing == ResponseFraming::UntilClose && form != Form::Chunks) {
+                    client.abort();
+                }
+            }
+        }
+        ended
+    }
+
+    /// Keeps a connection that has served, if it may serve again.
+    fn keep(&self, exchange: &Exchange, key: Key, server: Connection) {
+        let most = exchange.kept_connections();
+        if most == 0 || !server.parsed().keep_alive() || !server.received().is_empty() {
+            return;
+        }
+        if let Some(timeouts) = exchange.timeouts() {
+            self.pool.give(key, server, most, timeouts.idle);
+        }
+    }
+}
+
+/// A request on its way, and the wait for its answer.
+struct Asking<'a> {
+    client: &'a mut ClientStream,
+    server: &'a mut Connection,
+    exchange: &'a mut Exchange,
+    upload: &'a mut Upload,
+    /// Since when the server has the whole request and says nothing.
+    waits: Option<Instant>,
+    /// The server takes no more of the request. What it has to say comes yet, if anything.
+    broken: bool,
+}
+
+impl Asking<'_> {
+    /// Ready once the head of an answer is there.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+        let sending = !self.upload.is_done() && !self.broken;
+        if sending && let Poll::Ready(Err(error)) = self.upload.poll(self.client, self.server, self.exchange, cx) {
+            match error {
+                UploadError::Gone => return Poll::Ready(Err(Trouble::Gone)),
+                UploadError::Refused(refusal) => return Poll::Ready(Err(Trouble::Refused(refusal))),
+                UploadError::Stalled => return Poll::Ready(Err(Trouble::Server(Failure::Timeout))),
+                UploadError::Server => self.broken = true,
+            }
+        }
+        if let Poll::Ready(read) = self.server.poll_head(cx) {
+            return Poll::Ready(read.map_err(Trouble::Server));
+        }
+        if !self.upload.is_done() && !self.broken {
+            return Poll::Pending;
+        }
+        if self.client.has_client() && self.client.is_body_done() && self.client.poll_gone(cx).is_ready() {
+            if !self.exchange.leads() {
+                return Poll::Ready(Err(Trouble::Gone));
+            }
+            self.client.give_up();
+        }
+        let limit = self.exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
+        let since = *self.waits.get_or_insert_with(Instant::now);
+        ready!(self.client.poll_passed(since, limit, cx));
+        Poll::Ready(Err(Trouble::Server(Failure::Timeout)))
+    }
+}
+
+/// The head for the server.
+fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange, server: &Server) {
+    let head = request.head();
+    out.clear();
+    out.extend_from_slice(head.method().as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    match exchange.forwarded_target(&head) {
+        Some(target) => out.extend_from_slice(&target),
+        None => out.extend_from_slice(head.target()),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let mut editor = HeadEditor::new(out, head.lines());
+    if head.get(&header::HOST).is_none_or(<[u8]>::is_empty) {
+        // HTTP/1.0 need not name one, HTTP/1.1 must (RFC 9112 §3.2).
+        editor.take_away("host");
+        match head.authority() {
+            [] => editor.put("host", server.host().as_bytes()),
+            authority => editor.put("host", authority),
+        }
+    }
+    exchange.edit_request(&head, &mut editor);
+    if exchange.kept_connections() == 0 {
+        editor.put("connection", b"close");
+    }
+    editor.finish();
+}
+
+/// How the body has to be written for this client.
+fn form(request: &Request, framing: ResponseFraming) -> Form {
+    match (framing, request.parsed().version()) {
+        (ResponseFraming::Chunked | ResponseFraming::UntilClose, Version::HTTP_10) => Form::Content,
+        (ResponseFraming::UntilClose, _) => Form::Chunks,
+        (ResponseFraming::Chunked, _) => Form::AsItComes {
+            trailers: takes_trailers(request),
+        },
+        _ => Form::AsItComes { trailers: false },
+    }
+}
+
+fn takes_trailers(request: &Request) -> bool {
+    let head = request.head();
+    head.all(&header::TE)
+        .flat_map(|line| line.split(|&byte| byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The head for the client.
+fn answer_head(request: &Request, exchange: &Exchange, server: &Connection, form: Form, keep: bool) -> BytesMut {
+    let head = server.head();
+    let mut out = BytesMut::with_capacity(server.parsed().len() + 256);
+    first_line(&mut out, head.status(), head.reason());
+    let mut editor = HeadEditor::new(&mut out, head.lines());
+    filter::response_hop(&head, &mut editor);
+    exchange.edit_answer(&mut editor);
+    if head.status().is_informational() || head.status() == StatusCode::NO_CONTENT {
+        unframe(&mut editor);
+    } else if !editor.has("date") {
+        editor.put("date", &date::now());
+    }
+    match form {
+        Form::AsItComes { .. } => {}
+        Form::Content => editor.take_away("transfer-encoding"),
+        Form::Chunks => editor.put("transfer-encoding", b"chunked"),
+    }
+    connection(&mut editor, request, keep);
+    editor.finish();
+    out
+}
+
+/// The head of an interim answer for the client.
+fn interim_head(server: &Connection) -> BytesMut {
+    let head = server.head();
+    let mut out = BytesMut::with_capacity(server.parsed().len());
+    first_line(&mut out, head.status(), head.reason());
+    let mut editor = HeadEditor::new(&mut out, head.lines());
+    filter::response_hop(&head, &mut editor);
+    unframe(&mut editor);
+    editor.finish();
+    out
+}
+
+fn first_line(out: &mut BytesMut, status: StatusCode, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An answer that has no body says nothing of its length (RFC 9110 §8.6, RFC 9112 §6.1).
+fn unframe(editor: &mut HeadEditor<'_>) {
+    editor.take_away("content-length");
+    editor.take_away("transfer-encoding");
+}
