@@ -41,6 +41,12 @@ impl HeadLimits {
     pub const fn max_bytes(&self) -> usize {
         self.max_bytes
     }
+
+    /// Fields of a head.
+    #[must_use]
+    pub const fn max_fields(&self) -> usize {
+        self.max_fields
+    }
 }
 
 impl From<&lb_config::Limits> for HeadLimits {

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use http::{HeaderName, Method, Version};
 
-use super::fields::Field;
+use super::fields::Lines;
 use super::parsed::Parsed;
 use super::target::Path;
 use crate::exchange::head::{Fields, RequestHead};
@@ -34,13 +34,10 @@ impl<'a> Head<'a> {
         self.parsed.line.target.of(self.buf)
     }
 
-    fn fields_of(&self, name: &str) -> impl Iterator<Item = &'a Field> {
-        let buf = self.buf;
-        let name = name.as_bytes();
-        self.parsed
-            .fields
-            .iter()
-            .filter(move |field| field.name.len() == name.len() && field.name.of(buf).eq_ignore_ascii_case(name))
+    /// The fields with their lines, for whoever copies them.
+    #[must_use]
+    pub fn lines(&self) -> Lines<'a> {
+        Lines::new(self.buf, &self.parsed.fields, self.parsed.end)
     }
 
     /// The head in origin form, for whoever parses it again: the absolute form becomes `Host` and path (RFC 9112 §3.2.2), so that no reader
@@ -65,18 +62,15 @@ impl<'a> Head<'a> {
 
 impl Fields for Head<'_> {
     fn get(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.fields_of(name.as_str()).next().map(|field| field.value.of(self.buf))
+        self.lines().values(name).next()
     }
 
     fn all<'b>(&'b self, name: &'b HeaderName) -> impl Iterator<Item = &'b [u8]> {
-        self.fields_of(name.as_str()).map(|field| field.value.of(self.buf))
+        self.lines().values(name)
     }
 
     fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.parsed
-            .fields
-            .iter()
-            .map(|field| (field.name.of(self.buf), field.value.of(self.buf)))
+        self.lines().iter().map(|(_, name, value)| (name, value))
     }
 }
 

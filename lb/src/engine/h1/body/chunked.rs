@@ -3,8 +3,8 @@
 //! Lines end in CRLF and nothing else; sizes are up to sixteen hexadecimal digits and nothing else. Extensions mean nothing to anybody and
 //! are skipped, within bounds: a client that sends a kilobyte of them for each byte of data only wants to keep the proxy busy.
 
-use super::BodyError;
 use super::trailers::Trailers;
+use super::{BodyError, Piece};
 use crate::engine::h1::chars::is_control;
 
 /// Of a line with a chunk's size.
@@ -46,24 +46,49 @@ impl Chunks {
         matches!(self.at, At::Done)
     }
 
-    /// How many of these bytes belong to the body; `decoded` grows by those that are data.
-    pub(super) fn advance(&mut self, bytes: &[u8], decoded: &mut u64) -> Result<usize, BodyError> {
-        let mut taken = 0;
-        while taken < bytes.len() && !self.is_done() {
-            if let At::Data { left } = &mut self.at {
-                let run = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - taken);
-                *left -= run as u64;
-                *decoded += run as u64;
-                taken += run;
+    /// What these bytes begin with, of which there is at least one.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Piece, BodyError> {
+        match &mut self.at {
+            At::Done => Ok(Piece::Done),
+            At::Trailers(trailers) => {
+                let (taken, done) = trailers.take(bytes)?;
+                if done {
+                    self.at = At::Done;
+                }
+                Ok(Piece::Trailers(taken))
+            }
+            At::Data { left } => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= taken as u64;
                 if *left == 0 {
                     self.at = At::DataReturn;
                 }
-            } else {
-                self.step(bytes[taken])?;
-                taken += 1;
+                Ok(Piece::Data(taken))
+            }
+            _ => self.take_frame(bytes).map(Piece::Frame),
+        }
+    }
+
+    /// Takes bytes up to the next that is content or a trailer.
+    fn take_frame(&mut self, bytes: &[u8]) -> Result<usize, BodyError> {
+        let mut taken = 0;
+        loop {
+            match (&self.at, &bytes[taken..]) {
+                (At::Data { .. } | At::Trailers(_) | At::Done, _) | (_, []) => return Ok(taken),
+                (At::DataReturn, [b'\r', b'\n', ..]) => {
+                    self.at = At::default();
+                    taken += 2;
+                }
+                (At::Size { digits: 0, .. }, rest) if let Some((size, digits)) = whole_size_line(rest) => {
+                    self.begin_chunk(size, digits)?;
+                    taken += digits as usize + 2;
+                }
+                (_, [byte, ..]) => {
+                    self.step(*byte)?;
+                    taken += 1;
+                }
             }
         }
-        Ok(taken)
     }
 
     fn step(&mut self, byte: u8) -> Result<(), BodyError> {
@@ -94,12 +119,7 @@ impl Chunks {
                 expect(byte, b'\n', "carriage return without line feed after chunk data")?;
                 self.at = At::default();
             }
-            At::Trailers(trailers) => {
-                if trailers.step(byte)? {
-                    self.at = At::Done;
-                }
-            }
-            At::Data { .. } | At::Done => {}
+            At::Data { .. } | At::Trailers(_) | At::Done => {}
         }
         Ok(())
     }
@@ -117,25 +137,37 @@ impl Chunks {
     }
 }
 
+/// A line with nothing but a size, as nearly all are, if all of it is there: the size and how many digits it has. What else there is, a step
+/// at a time finds out.
+fn whole_size_line(bytes: &[u8]) -> Option<(u64, u32)> {
+    let mut size = 0;
+    let mut digits = 0;
+    for &byte in bytes.iter().take(usize::from(MAX_DIGITS)) {
+        let Some(digit) = hexadecimal(byte) else { break };
+        size = size << 4 | u64::from(digit);
+        digits += 1;
+    }
+    (digits > 0 && bytes[digits..].starts_with(b"\r\n")).then_some((size, digits as u32))
+}
+
+const fn hexadecimal(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
 fn step_size(size: u64, digits: u8, byte: u8) -> Result<At, BodyError> {
-    let digit = match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ if digits == 0 => return Err(BodyError("chunk size without digits")),
-        b'\r' => {
-            return Ok(At::SizeLineFeed {
-                size,
-                line: u32::from(digits),
-            });
-        }
-        b';' => {
-            return Ok(At::Extension {
-                size,
-                line: u32::from(digits) + 1,
-            });
-        }
-        _ => return Err(BodyError("invalid byte in a chunk size")),
+    let Some(digit) = hexadecimal(byte) else {
+        let line = u32::from(digits);
+        return match byte {
+            _ if digits == 0 => Err(BodyError("chunk size without digits")),
+            b'\r' => Ok(At::SizeLineFeed { size, line }),
+            b';' => Ok(At::Extension { size, line: line + 1 }),
+            _ => Err(BodyError("invalid byte in a chunk size")),
+        };
     };
     if digits == MAX_DIGITS {
         return Err(BodyError("chunk size too large"));

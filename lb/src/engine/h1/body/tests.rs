@@ -132,7 +132,7 @@ fn a_malformed_body_stays_malformed() {
 }
 
 /// A valid chunked body and what it holds.
-fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+pub(super) fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let chunk = (
         prop::collection::vec(any::<u8>(), 1..60),
         "(;[a-z]{1,5}(=[a-z\"; ]{0,5})?)?",

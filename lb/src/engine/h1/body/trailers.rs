@@ -73,8 +73,18 @@ enum At {
 }
 
 impl Trailers {
+    /// How many of these bytes belong to the trailers, and whether they are all there.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), BodyError> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.step(byte)? {
+                return Ok((at + 1, true));
+            }
+        }
+        Ok((bytes.len(), false))
+    }
+
     /// Takes a byte; `true` when it was the last of the message.
-    pub(super) fn step(&mut self, byte: u8) -> Result<bool, BodyError> {
+    fn step(&mut self, byte: u8) -> Result<bool, BodyError> {
         self.bytes += 1;
         if self.bytes > MAX_BYTES {
             return Err(BodyError("trailers too long"));

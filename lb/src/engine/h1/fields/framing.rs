@@ -5,7 +5,7 @@ use crate::engine::h1::chars::is_token;
 use crate::engine::h1::error::HeadError;
 
 /// Digits only: no sign, no list, no blank, and nothing that a server with signed 64-bit lengths would read as another number.
-pub(super) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
+pub(in crate::engine::h1) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     const REFUSED: HeadError = HeadError::Malformed("invalid Content-Length");
     if value.is_empty() {
         return Err(REFUSED);
@@ -22,7 +22,7 @@ pub(super) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
 }
 
 /// `chunked`, once, alone. Other codings than that are well-formed but unknown here (RFC 9112 §6.1: 501).
-pub(super) fn check_coding(value: &[u8]) -> Result<(), HeadError> {
+pub(in crate::engine::h1) fn check_coding(value: &[u8]) -> Result<(), HeadError> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(());
     }

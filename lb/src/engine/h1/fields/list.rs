@@ -8,7 +8,7 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The elements that are not empty, which a recipient must ignore.
-pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(in crate::engine::h1) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     elements(value).filter(|element| !element.is_empty())
 }
 
