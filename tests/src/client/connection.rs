@@ -174,6 +174,8 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> Result<usize, Failure> {
+        // Room for what one write brings, so that where a piece ends is not chance.
+        self.buffer.reserve(4 << 10);
         match timeout(self.patience, self.stream.read_buf(&mut self.buffer)).await {
             Err(_) => Err(Failure::Timeout),
             Ok(Err(_)) => Err(Failure::Reset),

@@ -1,4 +1,4 @@
-//! After a switch of protocols (101), bytes pass both ways as they are, until both sides have said their last.
+//! After a switch of protocols (101), bytes pass both ways as they are, until the server has said its last.
 //!
 //! Nothing in it has a time limit: a WebSocket may be quiet for hours. Whether the other side is still there is the kernel's to find out, so
 //! keep-alive probes are switched on.
@@ -35,13 +35,10 @@ pub(super) async fn run(client: &mut ClientStream, exchange: &mut Exchange, serv
     down.held.extend_from_slice(&early);
     let mut up = Direction::new(BytesMut::new());
     let passed = poll_fn(|cx| {
-        // Either direction may go on when the other has ended (RFC 9110 §7.8 leaves it to the protocol), until an error ends both.
-        let sent = up.poll(client, &mut transport, cx)?;
-        let received = down.poll(&mut transport, client, cx)?;
-        match (sent, received) {
-            (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        }
+        // A client that has said its last may wait for an answer; a server that has said its last ends the session, as with nginx: what the
+        // client has to say has nowhere to go then.
+        let _ = up.poll(client, &mut transport, cx)?;
+        down.poll(&mut transport, client, cx)
     });
     let passed: io::Result<()> = passed.await;
     tracing::debug!(request_id = exchange.id().as_str(), up = up.passed, down = down.passed, ?passed, "a tunnel ended");
@@ -84,19 +81,7 @@ impl Direction {
     }
 
     /// Ready when this way has come to its end, and the other side knows.
-    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> io::Result<Poll<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        match self.poll_pass(from, to, cx) {
-            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Pending => Ok(Poll::Pending),
-        }
-    }
-
-    fn poll_pass<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
