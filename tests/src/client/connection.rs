@@ -1,11 +1,11 @@
 //! One connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::{Failure, Head, Request, Response};
@@ -36,7 +36,18 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(to: SocketAddr) -> Result<Connection, Failure> {
-        let stream = match timeout(PATIENCE, TcpStream::connect(to)).await {
+        Connection::by(TcpStream::connect(to)).await
+    }
+
+    /// Connects from that address of this machine: all of 127.0.0.0/8 is.
+    pub async fn open_from(from: IpAddr, to: SocketAddr) -> Result<Connection, Failure> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address of this machine");
+        Connection::by(socket.connect(to)).await
+    }
+
+    async fn by(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> Result<Connection, Failure> {
+        let stream = match timeout(PATIENCE, connecting).await {
             Err(_) => return Err(Failure::Timeout),
             Ok(Err(error)) => return Err(Failure::Connect(error.to_string())),
             Ok(Ok(stream)) => stream,

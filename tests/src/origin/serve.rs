@@ -228,6 +228,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                     self.unless_gone(async { shared.gate.acquire().await.expect("the gate is never closed").forget() })
                         .await?
                 }
+                Step::Stall => shared.gate.acquire().await.expect("the gate is never closed").forget(),
+                Step::ReadToEnd => while self.fill().await? > 0 {},
+                Step::FinishWriting => self.write.shutdown().await?,
                 Step::Echo => {
                     let body = shared.seen.lock().unwrap()[index].body.clone();
                     let head = format!(
