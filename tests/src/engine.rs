@@ -21,7 +21,7 @@ pub enum Engine {
 }
 
 /// What the pingora engine cannot do, by the names that `docs/ENGINES.md` has for it.
-pub const PINGORA_LACKS: &[&str] = &[];
+pub const PINGORA_LACKS: &[&str] = &["strict answers", "trailers"];
 
 impl Engine {
     /// Its name in a configuration.
