@@ -21,7 +21,7 @@ pub enum Engine {
 }
 
 /// What the pingora engine cannot do, by the names that `docs/ENGINES.md` has for it.
-pub const PINGORA_LACKS: &[&str] = &["strict answers", "trailers"];
+pub const PINGORA_LACKS: &[&str] = &["half-closed tunnels", "strict answers", "strict interim answers", "trailers"];
 
 impl Engine {
     /// Its name in a configuration.
@@ -36,9 +36,6 @@ impl Engine {
     pub fn of_this_process() -> Option<Engine> {
         static CHOSEN: OnceLock<Option<Engine>> = OnceLock::new();
         *CHOSEN.get_or_init(|| {
-            if !has_a_choice() {
-                return None;
-            }
             if target_is_pingora() {
                 return Some(Engine::Pingora);
             }
@@ -50,6 +47,11 @@ impl Engine {
                 other => panic!("LB_TEST_ENGINE is {other:?}: expected relay or pingora"),
             }
         })
+    }
+
+    /// Itself, where this `lb` knows the key.
+    pub(crate) fn if_there_is_a_choice(self) -> Option<Engine> {
+        has_a_choice().then_some(self)
     }
 
     /// A configuration in which `[server]` names this engine, unless it names one already.

@@ -1,9 +1,12 @@
 //! A client that speaks HTTP/2 with prior knowledge (RFC 9113 §3.3), by hyper.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http2::{SendRequest, handshake};
 pub use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,7 +18,7 @@ use crate::wait::DEADLINE;
 /// One HTTP/2 connection; clones share it.
 #[derive(Debug, Clone)]
 pub struct Client {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<BoxBody<Bytes, Infallible>>,
 }
 
 /// An answer over HTTP/2.
@@ -52,6 +55,21 @@ impl Client {
 
     /// Sends a request and reads the whole answer.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
+        self.exchange(request.map(BodyExt::boxed)).await
+    }
+
+    /// `POST` of a body in so many frames whose length is not said, and whose end is an empty frame of its own.
+    pub async fn post_frames(&mut self, path: &str, frames: &[&'static str]) -> Result<Answer, hyper::Error> {
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))))
+            .collect();
+        let body = StreamBody::new(futures::stream::iter(frames)).boxed();
+        let request = Request::builder().method("POST").uri(format!("http://lb.test{path}"));
+        self.exchange(request.body(body).expect("a valid request")).await
+    }
+
+    async fn exchange(&mut self, request: Request<BoxBody<Bytes, Infallible>>) -> Result<Answer, hyper::Error> {
         let exchange = async {
             self.sender.ready().await?;
             let (head, body) = self.sender.send_request(request).await?.into_parts();

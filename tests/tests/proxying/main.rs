@@ -7,6 +7,7 @@ mod answers;
 mod backpressure;
 mod bodies;
 mod connections;
+mod early;
 mod errors;
 mod events;
 mod files;
