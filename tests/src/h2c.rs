@@ -1,7 +1,8 @@
-//! A client that speaks HTTP/2 with prior knowledge (RFC 9113 §3.3), by hyper.
+//! A client that speaks HTTP/2, with prior knowledge (RFC 9113 §3.3) or over TLS, by hyper.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -10,8 +11,11 @@ use hyper::body::Frame;
 use hyper::client::conn::http2::{SendRequest, handshake};
 pub use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::wait::DEADLINE;
 
@@ -46,6 +50,22 @@ impl Client {
     /// Connects and exchanges the prefaces.
     pub async fn connect(to: SocketAddr) -> Client {
         let stream = TcpStream::connect(to).await.expect("a connection");
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("an HTTP/2 handshake");
+        tokio::spawn(connection);
+        Client { sender }
+    }
+
+    /// Connects by TLS to a server of that name, which has to agree to HTTP/2.
+    pub async fn connect_tls(to: SocketAddr, tls: &Arc<ClientConfig>, name: &str) -> Client {
+        let stream = TcpStream::connect(to).await.expect("a connection");
+        let name = ServerName::try_from(name.to_owned()).expect("a name or an address");
+        let stream = TlsConnector::from(tls.clone())
+            .connect(name, stream)
+            .await
+            .expect("a TLS handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("an HTTP/2 handshake");

@@ -15,3 +15,5 @@ mod proxying;
 mod reload;
 #[path = "../retrying/main.rs"]
 mod retrying;
+#[path = "../tls/main.rs"]
+mod tls;
