@@ -66,7 +66,8 @@ fn ambiguous() -> Vec<(&'static str, String)> {
 /// Has a server give each of these answers, and looks at what the client and the server's connection come to.
 async fn assert_given_up(cases: Vec<(&'static str, String)>) {
     let origin = Origin::named("good").await;
-    let lb = Lb::start(&format!("{}passive_health = \"off\"\nretry = \"off\"\n", smallest(&origin))).await;
+    let server = "[server]\nlisten = [\"@LISTEN@\"]\nadmin = \"@ADMIN@\"\nthreads = 1\n\n";
+    let lb = Lb::start(&format!("{server}{}passive_health = \"off\"\nretry = \"off\"\n", smallest(&origin))).await;
     let mut wrong = Vec::new();
     for (what, bytes) in cases {
         origin.set(move |_| Reply::raw(&bytes));
