@@ -77,7 +77,7 @@ async fn every_key_is_documented_with_its_range_and_default_and_no_other() {
     for (path, (keys, required)) in &all {
         let title = match path.as_str() {
             "" => "The top of the file".into(),
-            "routes" => "`[[routes]]`".into(),
+            "routes" | "server.tls" => format!("`[[{path}]]`"),
             "upstreams.NAME.servers" => "Entries of `upstreams.NAME.servers`".into(),
             _ => format!("`[{path}]`"),
         };
