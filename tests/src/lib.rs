@@ -7,6 +7,8 @@
 //! * [`lb`] and [`backend`] start the binaries, [`command`] runs them once, [`process`] is what they share
 //! * [`origin`] is a server in this process that does as it is told and remembers what it was sent
 //! * [`client`] is an HTTP/1.1 client on a raw socket, [`h2c`] one for HTTP/2 with prior knowledge
+//! * [`engine`] has the tests of requests run over both engines
+//! * [`tls`] has certificates and TLS for both ends
 //! * [`load`] sends a steady load and counts every kind of failure
 //! * [`metrics`] reads the Prometheus text, [`access_log`] the log lines
 //! * [`wait`] waits for conditions: no test sleeps for a fixed time and hopes
@@ -28,6 +30,7 @@ pub mod access_log;
 pub mod backend;
 pub mod client;
 pub mod command;
+pub mod engine;
 pub mod framing;
 pub mod h2c;
 pub mod lb;
@@ -37,6 +40,7 @@ pub mod origin;
 pub mod ports;
 pub mod process;
 pub mod report;
+pub mod tls;
 pub mod wait;
 
 use std::net::SocketAddr;

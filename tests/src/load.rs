@@ -190,7 +190,7 @@ enum Outcome {
 impl Outcome {
     fn of(answer: &Result<Response, Failure>, target: &str, check: &Check) -> Outcome {
         match answer {
-            Err(Failure::Connect(_)) => Outcome::Connect,
+            Err(Failure::Connect(_) | Failure::Handshake(_)) => Outcome::Connect,
             Err(Failure::Reset) => Outcome::Reset,
             Err(Failure::Timeout) => Outcome::Timeout,
             Err(Failure::Cut) => Outcome::Short,

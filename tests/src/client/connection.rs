@@ -1,13 +1,18 @@
 //! One connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
+use super::stream::Stream;
 use super::{Failure, Head, Request, Response};
 use crate::framing::{Framing, Taken};
 
@@ -26,7 +31,7 @@ pub enum Ending {
 /// A connection to the proxy.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
     framing: Framing,
     trailers: Vec<String>,
@@ -36,7 +41,43 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(to: SocketAddr) -> Result<Connection, Failure> {
-        let stream = match timeout(PATIENCE, TcpStream::connect(to)).await {
+        Connection::by(TcpStream::connect(to)).await
+    }
+
+    /// Connects from that address of this machine: all of 127.0.0.0/8 is.
+    pub async fn open_from(from: IpAddr, to: SocketAddr) -> Result<Connection, Failure> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address of this machine");
+        Connection::by(socket.connect(to)).await
+    }
+
+    /// Connects and speaks TLS, to a server of that name.
+    pub async fn open_tls(to: SocketAddr, tls: &Arc<ClientConfig>, name: &str) -> Result<Connection, Failure> {
+        let mut connection = Connection::open(to).await?;
+        let Stream::Plain(stream) = connection.stream else {
+            return Ok(connection);
+        };
+        let name = ServerName::try_from(name.to_owned()).expect("a name or an address");
+        let handshake = TlsConnector::from(tls.clone()).connect(name, stream);
+        let stream = match timeout(PATIENCE, handshake).await {
+            Err(_) => return Err(Failure::Timeout),
+            Ok(Err(error)) => return Err(Failure::Handshake(error.to_string())),
+            Ok(Ok(stream)) => stream,
+        };
+        connection.stream = Stream::Tls(Box::new(stream));
+        Ok(connection)
+    }
+
+    /// What was agreed on in the handshake; fails the test where there was none.
+    pub fn tls(&self) -> &ClientConnection {
+        match &self.stream {
+            Stream::Plain(_) => panic!("a connection without TLS"),
+            Stream::Tls(stream) => stream.get_ref().1,
+        }
+    }
+
+    async fn by(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> Result<Connection, Failure> {
+        let stream = match timeout(PATIENCE, connecting).await {
             Err(_) => return Err(Failure::Timeout),
             Ok(Err(error)) => return Err(Failure::Connect(error.to_string())),
             Ok(Ok(stream)) => stream,
@@ -44,7 +85,7 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let (buffer, trailers) = (BytesMut::new(), Vec::new());
         Ok(Connection {
-            stream,
+            stream: Stream::Plain(stream),
             buffer,
             framing: Framing::NONE,
             trailers,
@@ -60,7 +101,11 @@ impl Connection {
 
     /// Writes bytes. An error is not reported: the answer that explains it may be there to read, and if not, reading fails too.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = timeout(self.patience, self.stream.write_all(bytes.as_ref())).await;
+        let writing = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        let _ = timeout(self.patience, writing).await;
     }
 
     /// Sends a request and reads its answer.
@@ -160,12 +205,12 @@ impl Connection {
 
     /// Whether something can be read within `time`: bytes, or the end of the connection. Nothing is taken.
     pub async fn ready_within(&mut self, time: Duration) -> bool {
-        !self.buffer.is_empty() || timeout(time, self.stream.peek(&mut [0])).await.is_ok()
+        !self.buffer.is_empty() || timeout(time, self.stream.tcp().peek(&mut [0])).await.is_ok()
     }
 
     /// Closes at once by a reset, as a client does that crashes.
     pub fn reset(self) {
-        let _ = self.stream.set_zero_linger();
+        let _ = self.stream.tcp().set_zero_linger();
     }
 
     /// Closes the writing side: no more requests.

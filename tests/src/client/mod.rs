@@ -6,6 +6,7 @@
 mod connection;
 mod request;
 mod response;
+mod stream;
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,8 @@ pub use response::{Head, Response};
 pub enum Failure {
     /// No connection.
     Connect(String),
+    /// No TLS.
+    Handshake(String),
     /// The connection was reset, or closed before a whole response head.
     Reset,
     /// The body ended before its length, or without its last chunk.

@@ -240,10 +240,14 @@ impl Lb {
         self.setup.write();
     }
 
-    /// Replaces the configuration's text as it is, without adding a `[server]`.
+    /// Replaces the configuration's text as it is, without adding a `[server]` or an engine.
     pub fn write_config_exactly(&mut self, config: &str) {
-        self.setup.config = config.to_owned();
+        let before = (
+            std::mem::replace(&mut self.setup.config, config.to_owned()),
+            self.setup.engine.take(),
+        );
         self.setup.write();
+        (self.setup.config, self.setup.engine) = before;
     }
 
     /// Sends SIGHUP and waits until that reload is done; says whether it succeeded.

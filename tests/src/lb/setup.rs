@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::Lb;
+use crate::engine::Engine;
 use crate::ports::Port;
 use crate::process::{Process, Stdout, binary};
 
@@ -30,6 +31,8 @@ pub(super) enum Wait {
 #[derive(Debug)]
 pub struct Setup {
     pub(super) config: String,
+    /// The engine to name in it; `None`: the configuration is written as it is.
+    pub(super) engine: Option<Engine>,
     pub(super) folder: TempDir,
     pub(super) listen: [Port; 2],
     pub(super) admin: Port,
@@ -49,6 +52,7 @@ impl Setup {
         };
         Setup {
             config: with_server(config),
+            engine: Engine::of_this_process().and_then(Engine::if_there_is_a_choice),
             folder: tempfile::Builder::new().prefix("lb-test-").tempdir().expect("a temporary folder"),
             listen: [Port::pick(), Port::pick()],
             admin: Port::pick(),
@@ -57,6 +61,12 @@ impl Setup {
             token: None,
             wait,
         }
+    }
+
+    /// Has it serve by this engine, whatever the test process is for.
+    pub fn engine(mut self, engine: Engine) -> Setup {
+        self.engine = engine.if_there_is_a_choice();
+        self
     }
 
     /// Sets an environment variable.
@@ -104,7 +114,11 @@ impl Setup {
     /// Writes the configuration without starting anything, and says where.
     pub fn write(&self) -> PathBuf {
         let path = self.folder.path().join("lb.toml");
-        let text = self.fill_in(&self.config);
+        let config = match self.engine {
+            Some(engine) => engine.written_into(&self.config),
+            None => self.config.clone(),
+        };
+        let text = self.fill_in(&config);
         // in one step: a reload never sees half a file
         let next = self.folder.path().join(".lb.toml.next");
         fs::write(&next, text).expect("the configuration");

@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use crate::framing::Headers;
 use crate::ports::Port;
+use crate::tls::ServerTls;
 use crate::wait::until;
 
 /// Health checks ask for this.
@@ -48,6 +49,10 @@ pub struct Seen {
     pub body: Vec<u8>,
     /// Whether the body came to its end.
     pub whole: bool,
+    /// The name that the client asked for in its TLS handshake.
+    pub sni: Option<String>,
+    /// The certificate that the client showed in its TLS handshake.
+    pub client_certificate: Option<Vec<u8>>,
 }
 
 impl Seen {
@@ -68,6 +73,7 @@ impl Seen {
 pub struct Origin {
     shared: Arc<Shared>,
     place: Place,
+    tls: Option<ServerTls>,
     accepting: Mutex<Option<AbortHandle>>,
 }
 
@@ -80,7 +86,12 @@ enum Place {
 impl Origin {
     /// Starts one on a port of 127.0.0.1.
     pub async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Origin {
-        Origin::at(Place::Tcp(Port::pick()), answer).await
+        Origin::at(Place::Tcp(Port::pick()), None, answer).await
+    }
+
+    /// Starts one that speaks TLS.
+    pub async fn tls(tls: ServerTls, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Origin {
+        Origin::at(Place::Tcp(Port::pick()), Some(tls), answer).await
     }
 
     /// Starts one that answers everything by 200 and its name.
@@ -95,13 +106,14 @@ impl Origin {
 
     /// Starts one on a Unix socket.
     pub async fn unix(path: &Path, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Origin {
-        Origin::at(Place::Unix(path.to_owned()), answer).await
+        Origin::at(Place::Unix(path.to_owned()), None, answer).await
     }
 
-    async fn at(place: Place, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Origin {
+    async fn at(place: Place, tls: Option<ServerTls>, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Origin {
         let origin = Origin {
             shared: Arc::new(Shared::new(answer)),
             place,
+            tls,
             accepting: Mutex::new(None),
         };
         origin.restart().await;
@@ -125,7 +137,7 @@ impl Origin {
             Place::Tcp(port) => Listener::Tcp(port.listen().await.expect("the origin's port")),
             Place::Unix(path) => Listener::Unix(UnixListener::bind(path).expect("the origin's socket")),
         };
-        let task = tokio::spawn(serve::accept(listener, self.shared.clone()));
+        let task = tokio::spawn(serve::accept(listener, self.tls.clone(), self.shared.clone()));
         *self.accepting.lock().unwrap() = Some(task.abort_handle());
     }
 

@@ -15,6 +15,12 @@ pub enum Step {
     Pause(Duration),
     /// Waits until [`super::Origin::release`] lets it go on; a peer that goes away ends it.
     Hold,
+    /// Waits until [`super::Origin::release`] lets it go on, and reads nothing meanwhile: not even that the peer is gone.
+    Stall,
+    /// Reads until the peer has ended its side of the connection.
+    ReadToEnd,
+    /// Ends its own side of the connection and goes on.
+    FinishWriting,
     /// Writes a whole 200 with the request's body as its body.
     Echo,
     /// From now on sends everything back that comes, until either side ends.

@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 
 use super::reply::{Reply, Step};
 use super::{CHECK_PATH, Seen};
 use crate::framing::{Framing, Headers, Taken};
+use crate::tls::ServerTls;
 
 type Answer = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
@@ -87,13 +89,18 @@ pub(super) enum Listener {
 }
 
 /// Accepts until it is dropped; the connections end with it.
-pub(super) async fn accept(listener: Listener, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: Listener, tls: Option<ServerTls>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    let tls = tls.map(|tls| (TlsAcceptor::from(tls.build()), tls.says_goodbye));
     loop {
         match &listener {
             Listener::Tcp(listener) => {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let _ = stream.set_nodelay(true);
+                if let Some((acceptor, says_goodbye)) = &tls {
+                    connections.spawn(speak_tls(acceptor.clone(), *says_goodbye, stream, shared.clone()));
+                    continue;
+                }
                 let (read, write) = stream.into_split();
                 connections.spawn(Connection::new(read, write, shared.clone()).run(|write| {
                     let _ = write.as_ref().set_zero_linger();
@@ -111,12 +118,30 @@ pub(super) async fn accept(listener: Listener, shared: Arc<Shared>) {
     }
 }
 
+async fn speak_tls(acceptor: TlsAcceptor, says_goodbye: bool, stream: TcpStream, shared: Arc<Shared>) {
+    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let state = stream.get_ref().1;
+    let sni = state.server_name().map(str::to_owned);
+    let client_certificate = state
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|first| first.to_vec());
+    let (read, write) = tokio::io::split(stream);
+    let mut connection = Connection::new(read, write, shared);
+    (connection.sni, connection.client_certificate, connection.says_goodbye) = (sni, client_certificate, says_goodbye);
+    connection.run(|_| {}).await;
+}
+
 struct Connection<R, W> {
     number: usize,
     read: R,
     write: W,
     buffer: BytesMut,
     shared: Arc<Shared>,
+    sni: Option<String>,
+    client_certificate: Option<Vec<u8>>,
+    /// Whether closing takes more than to let go of the socket.
+    says_goodbye: bool,
     _open: Entered,
 }
 
@@ -133,6 +158,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             write,
             buffer: BytesMut::new(),
             shared,
+            sni: None,
+            client_certificate: None,
+            says_goodbye: false,
             _open: open,
         }
     }
@@ -162,6 +190,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             if early && self.body(index, framing).await.is_err() {
                 break;
             }
+        }
+        if self.says_goodbye {
+            let _ = self.write.shutdown().await;
         }
     }
 
@@ -195,6 +226,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             raw_head: Bytes::new(),
             body: Vec::new(),
             whole: false,
+            sni: self.sni.clone(),
+            client_certificate: self.client_certificate.clone(),
         };
         seen.raw_head = self.buffer.split_to(length).freeze();
         Ok(Some(seen))
@@ -222,19 +255,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let shared = self.shared.clone();
         for step in steps {
             match step {
-                Step::Write(bytes) => self.write.write_all(&bytes).await?,
+                Step::Write(bytes) => self.send(&bytes).await?,
                 Step::Pause(time) => self.unless_gone(sleep(time)).await?,
                 Step::Hold => {
                     self.unless_gone(async { shared.gate.acquire().await.expect("the gate is never closed").forget() })
                         .await?
                 }
+                Step::Stall => shared.gate.acquire().await.expect("the gate is never closed").forget(),
+                Step::ReadToEnd => while self.fill().await? > 0 {},
+                Step::FinishWriting => self.write.shutdown().await?,
                 Step::Echo => {
                     let body = shared.seen.lock().unwrap()[index].body.clone();
                     let head = format!(
                         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
                         body.len()
                     );
-                    self.write.write_all(&[head.as_bytes(), &body].concat()).await?;
+                    self.send(&[head.as_bytes(), &body].concat()).await?;
                 }
                 Step::Tunnel => return self.tunnel().await,
                 Step::Close | Step::Reset => return Ok(ControlFlow::Break(step)),
@@ -246,7 +282,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     async fn tunnel(&mut self) -> io::Result<ControlFlow<Step>> {
         loop {
             let bytes = self.buffer.split();
-            self.write.write_all(&bytes).await?;
+            self.send(&bytes).await?;
             if self.fill().await? == 0 {
                 return Ok(ControlFlow::Break(Step::Close));
             }
@@ -266,6 +302,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 }
             }
         }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write.write_all(bytes).await?;
+        self.write.flush().await
     }
 
     async fn fill(&mut self) -> io::Result<usize> {

@@ -98,3 +98,59 @@ async fn a_full_server_is_passed_over_for_one_that_is_not() {
     assert_eq!(origins.iter().map(Origin::active).collect::<Vec<_>>(), [1, 4]);
     origins.iter().for_each(Origin::release_all);
 }
+
+#[tokio::test]
+async fn c32_no_server_sees_more_than_its_limit_while_servers_come_and_go() {
+    let mut origins = Vec::new();
+    for _ in 0..3 {
+        origins.push(Origin::start(|_| Reply::text("a").after(Duration::from_millis(30))).await);
+    }
+    // the third is a backup
+    let config = |active: &[usize]| {
+        let server = |index: usize, backup: bool| {
+            let address = origins[index].addr();
+            format!("{{ address = \"{address}\", max_connections = 5, backup = {backup} }}")
+        };
+        let mut list: Vec<String> = active.iter().map(|index| server(*index, false)).collect();
+        list.push(server(2, true));
+        format!("[upstreams.app]\npassive_health = \"off\"\nservers = [{}]\n", list.join(", "))
+    };
+    let mut lb = Lb::start(&config(&[0, 1])).await;
+    let listen = lb.listen();
+    let clients: Vec<_> = (0..60)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut statuses = Vec::new();
+                for _ in 0..30 {
+                    statuses.push(send(listen, &Request::get("/")).await.map(|answer| answer.status));
+                }
+                statuses
+            })
+        })
+        .collect();
+    for active in [&[0][..], &[0, 1], &[1], &[0, 1], &[0], &[0, 1]] {
+        lb.reload(&config(active)).await;
+        let before: usize = origins.iter().map(Origin::count).sum();
+        until("the servers in force were asked", async || {
+            origins.iter().map(Origin::count).sum::<usize>() > before + 10 || clients.iter().all(|client| client.is_finished())
+        })
+        .await;
+    }
+    for client in clients {
+        for status in client.await.unwrap() {
+            assert!(matches!(status, Ok(200 | 503)), "{status:?}");
+        }
+    }
+    for origin in &origins {
+        assert!(origin.most_active() <= 5, "{} at once", origin.most_active());
+    }
+    lb.wait_until_idle().await;
+    // when the last active one is gone, the backup serves at once
+    let backup = origins[2].count();
+    origins[0].stop().await;
+    origins[1].stop().await;
+    let start = Instant::now();
+    assert_eq!(lb.get("/").await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(origins[2].count(), backup + 1);
+}

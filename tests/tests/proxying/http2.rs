@@ -74,3 +74,19 @@ async fn many_streams_of_one_connection_run_side_by_side() {
         assert_eq!(one.await.unwrap().body.as_ref(), b"late");
     }
 }
+
+#[tokio::test]
+async fn c22_a_body_from_http_2_ends_once_in_http_1() {
+    let origin = Origin::start(|_| Reply::echo()).await;
+    let lb = Lb::start(&smallest(&origin)).await;
+    let mut client = Client::connect(lb.listen()).await;
+    for round in 0..5 {
+        let answer = client.post_frames(&format!("/{round}"), &["hello"]).await.unwrap();
+        assert_eq!((answer.status, answer.body.as_ref()), (200, b"hello".as_slice()), "round {round}");
+        let answer = client.request("GET", "/next", b"").await;
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "round {round}");
+    }
+    let raw: Vec<u8> = (0..origin.connections()).flat_map(|number| origin.raw(number)).collect();
+    let ends = raw.windows(7).filter(|bytes| bytes == b"\r\n0\r\n\r\n").count();
+    assert_eq!(ends, 5, "last chunks in {:?}", String::from_utf8_lossy(&raw));
+}

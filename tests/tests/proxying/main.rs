@@ -3,18 +3,28 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod access_log;
+mod answers;
+mod backpressure;
 mod bodies;
 mod connections;
+mod early;
 mod errors;
+mod events;
 mod files;
 mod headers;
 mod http10;
 mod http2;
+mod interim;
+mod kept;
 mod limits;
 mod malformed;
+mod per_address;
+mod pipelining;
 mod routes;
+mod shutdown;
 mod streaming;
 mod timeouts;
+mod trailers;
 mod upgrade;
 
 use lb_tests::lb::Lb;
