@@ -65,6 +65,11 @@ impl Proxy {
         self.snapshot.load_full()
     }
 
+    /// The configuration in force, for a look at it now: cheaper than to pin it, and not to be kept.
+    pub fn peek(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
     /// The one atomic swap of a reload.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);

@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::connections::Slot;
+use super::worker::Engines;
 use crate::admit::{Peer, Scheme};
 use crate::engine::h1::{ClientStream, HeadError, HeadFailure, HeadLimits, HeadRead, HeadTimeouts};
-use super::worker::Engines;
 use crate::exchange::head::{Fields, RequestHead};
-use crate::exchange::{Origin, Outcome};
+use crate::exchange::{Exchange, Origin, Outcome};
 use crate::reject::{Problem, Refusal};
 
 /// Serves a connection until it ends.
@@ -71,7 +71,8 @@ async fn next(
     shutdown: &mut watch::Receiver<bool>,
 ) -> Option<Result<HeadRead, HeadFailure>> {
     let (limits, timeouts) = {
-        let limits = &engines.pingora.snapshot().config.limits;
+        let snapshot = engines.proxy.peek();
+        let limits = &snapshot.config.limits;
         (HeadLimits::from(limits), HeadTimeouts::from(limits))
     };
     tokio::select! {
@@ -105,7 +106,7 @@ fn refusal(failure: &HeadFailure) -> Option<Refusal> {
 
 /// Tells the client what is wrong with a head that was never whole or never valid, and closes.
 async fn refuse(stream: Box<ClientStream>, engines: &Engines, origin: Origin, refusal: Refusal) {
-    let mut exchange = engines.pingora.exchange(origin);
+    let mut exchange = Exchange::new(&engines.proxy, origin);
     let refusal = exchange.refuse(refusal);
     let problem = exchange.problem(&refusal);
     let outcome = Outcome {

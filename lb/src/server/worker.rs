@@ -24,6 +24,8 @@ pub struct Engines {
     pub relay: Relay,
     /// HTTP/2, and HTTP/1.1 where the configuration says so.
     pub pingora: Engine,
+    /// What both share.
+    pub proxy: Arc<Proxy>,
 }
 
 impl Engines {
@@ -31,12 +33,13 @@ impl Engines {
         Arc::new(Self {
             relay: Relay::new(proxy.clone(), shutdown.clone()),
             pingora: Engine::new(proxy.clone(), pool(proxy)),
+            proxy: proxy.clone(),
         })
     }
 
     /// Whether the relay is to serve HTTP/1.1.
     pub fn relays(&self) -> bool {
-        true
+        self.proxy.peek().config.server.engine == lb_config::Engine::Relay
     }
 }
 

@@ -66,7 +66,11 @@ impl Relay {
         exchange.edit_own(&mut editor);
         connection(&mut editor, request, keep);
         editor.finish();
-        let body = if request.parsed().method() == Method::HEAD { &[] } else { answer.body };
+        let body = if request.parsed().method() == Method::HEAD {
+            &[]
+        } else {
+            answer.body
+        };
         let sent = client
             .send_all(&mut [IoSlice::new(&head), IoSlice::new(body)], stall(exchange))
             .await;
