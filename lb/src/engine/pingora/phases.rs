@@ -253,7 +253,11 @@ impl ProxyHttp for Phases {
         }
     }
 
-    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // pingora would write it as the last chunk, and then the last chunk.
+            *body = None;
+        }
         let (Some(exchange), Some(piece)) = (ctx.exchange.as_mut(), body.as_ref()) else {
             return Ok(());
         };
