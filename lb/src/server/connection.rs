@@ -14,15 +14,31 @@ use crate::engine::h1::{ClientStream, HeadError, HeadFailure, HeadLimits, HeadRe
 use crate::exchange::head::{Fields, RequestHead};
 use crate::exchange::{Exchange, Origin, Outcome};
 use crate::reject::{Problem, Refusal};
+use crate::snapshot::Snapshot;
+
+/// A connection that was just accepted.
+#[allow(dead_code, reason = "what kind of listener it came by makes no difference yet")]
+pub struct Incoming {
+    /// It has TCP_NODELAY.
+    pub stream: TcpStream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// The address that the listener is bound to; the client may have connected to a narrower one.
+    pub local: SocketAddr,
+    /// The listener as configured. `snapshot` has it, also where a reload has just removed it.
+    pub listen: SocketAddr,
+    /// The configuration by which it was accepted.
+    pub snapshot: Arc<Snapshot>,
+}
 
 /// Serves a connection until it ends.
-pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
-    let Ok(local) = stream.local_addr() else { return };
+pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
+    let Incoming { stream, peer, local, .. } = incoming;
     let origin = Origin {
-        peer: Peer::new(address.ip()),
+        peer: Peer::new(peer.ip()),
         scheme: Scheme::Http,
     };
-    let mut stream = Box::new(ClientStream::new(stream, address, local));
+    let mut stream = Box::new(ClientStream::new(stream, peer, local));
     // The place is the socket's, which may close long before or after this function returns.
     let slot = Arc::new(slot);
     let place = Arc::downgrade(&slot);
@@ -80,6 +96,12 @@ async fn next(
         read = stream.read_head(&limits, &timeouts) => return Some(read),
         () = slot.asked_to_leave() => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+    // What lies in the kernel is not known here before the runtime has looked, as it does while this yields.
+    tokio::select! {
+        biased;
+        read = stream.read_head(&limits, &timeouts) => return Some(read),
+        () = tokio::task::yield_now() => {}
     }
     if stream.is_idle() {
         return None;

@@ -25,6 +25,7 @@ const METRICS: &[&str] = &[
     "lb_cache_bytes",
     "lb_cache_objects",
     "lb_connections",
+    "lb_rate_limited_total",
     "lb_config_reloads_total",
     "lb_access_log_dropped_total",
     "lb_build_info",
