@@ -104,7 +104,7 @@ impl Snapshot {
             .iter()
             .zip(resolved)
             .map(|(config, resolved)| {
-                let upstream = registry.build(config, resolved);
+                let upstream = registry.build(config, resolved, None);
                 UpstreamState {
                     metrics: metrics.upstream(upstream.name()),
                     servers: upstream
