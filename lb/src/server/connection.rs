@@ -6,18 +6,18 @@ use std::sync::Arc;
 use http::{HeaderName, Method, Version};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::connections::Slot;
 use super::worker::Engines;
 use crate::admit::{Peer, Scheme};
 use crate::engine::h1::{ClientStream, HeadError, HeadFailure, HeadLimits, HeadRead, HeadTimeouts};
 use crate::exchange::head::{Fields, RequestHead};
-use crate::exchange::{Exchange, Origin, Outcome};
+use crate::exchange::{Exchange, Handshake, Origin, Outcome};
 use crate::reject::{Problem, Refusal};
 use crate::snapshot::Snapshot;
 
 /// A connection that was just accepted.
-#[allow(dead_code, reason = "what kind of listener it came by makes no difference yet")]
 pub struct Incoming {
     /// It has TCP_NODELAY.
     pub stream: TcpStream,
@@ -33,16 +33,16 @@ pub struct Incoming {
 
 /// Serves a connection until it ends.
 pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
-    let Incoming { stream, peer, local, .. } = incoming;
-    let origin = Origin {
-        peer: Peer::new(peer.ip()),
-        scheme: Scheme::Http,
+    let Some((mut stream, origin)) = opened(incoming).await else {
+        return;
     };
-    let mut stream = Box::new(ClientStream::new(stream, peer, local));
     // The place is the socket's, which may close long before or after this function returns.
     let slot = Arc::new(slot);
     let place = Arc::downgrade(&slot);
     stream.hold(slot);
+    if stream.is_http2() {
+        return engines.pingora.serve_http2(stream, &shutdown).await;
+    }
     loop {
         let Some(slot) = place.upgrade() else { return };
         slot.idle();
@@ -77,6 +77,44 @@ pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, mut sh
             Some(Ok(HeadRead::Closed | HeadRead::Idle)) | None => return,
         }
     }
+}
+
+/// The connection, as it carries HTTP; `None` where the handshake came to nothing: there is no way to say why.
+async fn opened(incoming: Incoming) -> Option<(Box<ClientStream>, Origin)> {
+    let Incoming {
+        stream,
+        peer,
+        local,
+        listen,
+        snapshot,
+    } = incoming;
+    let mut origin = Origin {
+        peer: Peer::new(peer.ip()),
+        scheme: Scheme::Http,
+        handshake: None,
+    };
+    let Some(listener) = snapshot.tls.listener(listen).cloned() else {
+        return Some((Box::new(ClientStream::new(stream, peer, local)), origin));
+    };
+    let deadline = snapshot.config.limits.header_timeout;
+    drop(snapshot);
+    // Boxed, so that a connection that waits does not hold the room that a handshake takes.
+    let tls = match Box::pin(timeout(deadline, listener.accept(stream))).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            tracing::debug!(client = %peer.ip(), %listen, %error, "a handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!(client = %peer.ip(), %listen, "a handshake took too long");
+            return None;
+        }
+    };
+    let name = tls.get_ref().1.server_name().map(str::to_owned);
+    let handshake = Arc::new(Handshake { listener, name });
+    origin.scheme = Scheme::Https;
+    origin.handshake = Some(handshake.clone());
+    Some((Box::new(ClientStream::secured(tls, peer, local, handshake)), origin))
 }
 
 /// The next head; `None` where the connection is to end while it waits for one.

@@ -31,10 +31,11 @@ use crate::cache::Cache;
 use crate::observe::{AccessLog, Metrics, log};
 use crate::proxy::{Parts, Proxy};
 use crate::snapshot::{Snapshot, resolve_all};
+use crate::tls::{self, Tls};
 use crate::upstream::Registry;
 
 /// Runs the proxy until it is told to stop. `file` is read again at a reload.
-pub fn run(config: Config, file: PathBuf) -> ExitCode {
+pub fn run(config: Config, tls: Tls, file: PathBuf) -> ExitCode {
     let log = match log::init(config.server.log_level) {
         Ok(log) => log,
         Err(error) => {
@@ -49,7 +50,7 @@ pub fn run(config: Config, file: PathBuf) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(serve(config, file, log));
+    let result = runtime.block_on(serve(config, Arc::new(tls), file, log));
     // What is still under way after the grace period ends here.
     runtime.shutdown_background();
     match result {
@@ -61,7 +62,7 @@ pub fn run(config: Config, file: PathBuf) -> ExitCode {
     }
 }
 
-async fn serve(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Result<()> {
+async fn serve(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle) -> anyhow::Result<()> {
     let threads = threads(&config);
     let (listeners, sockets) = Listeners::new(threads);
     let first = listeners
@@ -71,9 +72,12 @@ async fn serve(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Resul
         Some(admin) => Some(crate::admin::bind(admin).with_context(|| format!("server.admin: cannot listen on {}", admin.listen))?),
         None => None,
     };
-    let proxy = prepare(config, file, log, listeners).await?;
+    let proxy = prepare(config, tls, file, log, listeners).await?;
     let (stop, stopping) = watch::channel(false);
     let mut signals = signals::Signals::new().context("cannot handle signals")?;
+    proxy.snapshot().tls.warn_of_expiry();
+    let watched = proxy.clone();
+    tokio::spawn(tls::watch(move || watched.snapshot().tls.clone()));
     if let Some(admin) = admin {
         tokio::spawn(crate::admin::serve(admin, proxy.clone()));
     }
@@ -92,14 +96,14 @@ async fn serve(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Resul
     Ok(())
 }
 
-async fn prepare(config: Config, file: PathBuf, log: log::Handle, listeners: Listeners) -> anyhow::Result<Arc<Proxy>> {
+async fn prepare(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle, listeners: Listeners) -> anyhow::Result<Arc<Proxy>> {
     let metrics = Metrics::new();
     let registry = Registry::new();
     let cache = Cache::new(config.cache.memory, config.cache.max_object);
     let connections = Connections::new(config.limits.max_connections.get(), threads(&config));
     let resolved = resolve_all(&config).await.map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
     let access_log = AccessLog::open(config.server.access_log.as_ref(), metrics.access_log_dropped()).context("server.access_log")?;
-    let snapshot = Snapshot::build(config, resolved, &registry, &metrics, access_log);
+    let snapshot = Snapshot::build(config, tls, resolved, &registry, &metrics, access_log);
     let proxy = Proxy::new(
         file,
         snapshot,

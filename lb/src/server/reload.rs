@@ -11,6 +11,7 @@ use super::{limit, listener};
 use crate::observe::access_log::OpenError;
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, resolve_all};
+use crate::tls;
 use crate::upstream::ResolveError;
 
 /// Why a reload changed nothing.
@@ -91,11 +92,13 @@ pub async fn reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
 
 async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
     let file = proxy.file().to_path_buf();
-    let config = tokio::task::spawn_blocking(move || lb_config::load(&file))
+    let old = proxy.snapshot();
+    let before = old.tls.clone();
+    let load = move || lb_config::load(&file).and_then(|config| Ok((tls::load(&config, Some(&before))?, config)));
+    let (tls, config) = tokio::task::spawn_blocking(load)
         .await
         .map_err(|error| ReloadError::Internal(error.to_string()))?
         .map_err(ReloadError::File)?;
-    let old = proxy.snapshot();
     needs_restart(&old.config, &config)?;
     let resolved = resolve_all(&config).await.map_err(ReloadError::Resolve)?;
     let access_log = old
@@ -103,7 +106,14 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
         .reload(config.server.access_log.as_ref())
         .map_err(ReloadError::AccessLog)?;
     let changes = compare(&old.config, &config);
-    let snapshot = Arc::new(Snapshot::build(config, resolved, &proxy.registry, &proxy.metrics, access_log));
+    let snapshot = Arc::new(Snapshot::build(
+        config,
+        Arc::new(tls),
+        resolved,
+        &proxy.registry,
+        &proxy.metrics,
+        access_log,
+    ));
     let listeners = proxy
         .listeners
         .bind(&listener::specs(&snapshot.config.server))

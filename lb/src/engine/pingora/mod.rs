@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use super::h1::{ClientControl, ClientStream};
 use crate::exchange::Origin;
 use crate::proxy::Proxy;
+use crate::tls::NO_ROOTS;
 use phases::Phases;
 
 /// One worker's engine: pingora's proxy with a connector, and so with idle upstream connections, of its own.
@@ -45,6 +46,7 @@ impl Engine {
     pub fn new(proxy: Arc<Proxy>, pool: usize) -> Engine {
         let conf = ServerConf {
             threads: 1,
+            ca_file: Some(NO_ROOTS.to_owned()),
             upstream_keepalive_pool_size: pool,
             // How often is the exchange's decision; this only must not come first.
             max_retries: usize::MAX,

@@ -152,8 +152,11 @@ impl Relay {
             ended.client_left = true;
             return ended;
         }
-        if !whole && !framed && !chunked {
-            client.abort();
+        if !whole {
+            client.cut();
+            if !framed && !chunked {
+                client.abort();
+            }
         }
         ended.keep_alive = keep && whole;
         ended

@@ -51,7 +51,7 @@ impl Relay {
                 Ok(server) => server,
                 Err(refusal) => return self.refuse(client, request, exchange, &refusal).await,
             };
-            let key = self.key(&server);
+            let key = Self::key(exchange, &server);
             let (trouble, reused) = match self.connect(client, exchange, &server, &key).await {
                 Ok(mut connection) => match self.ask(client, request, exchange, &mut connection, &mut upload).await {
                     Ok(Verdict::Retry) => continue,
@@ -178,6 +178,7 @@ impl Relay {
                 download.last_words(client, &server).await;
                 // An answer without a length ends where the connection ends, and must not look whole. One with a length shows that it is cut, and
                 // a reset would only take from the client what it has been sent.
+                client.cut();
                 if form == Form::Content || (framing == ResponseFraming::UntilClose && form != Form::Chunks) {
                     client.abort();
                 }
