@@ -4,8 +4,9 @@ CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
 TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl
 BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
+FUZZ_SECONDS  ?= 60
 
-.PHONY: run build test lint drills bench clean help
+.PHONY: run build test lint drills fuzz bench clean help
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -30,6 +31,10 @@ lint: ## formatting and clippy, warnings are errors
 drills: build ## the drills at full length; writes docs/DRILLS.md
 	@scripts/install.sh $(TEST_PACKAGES)
 	@scripts/drills.sh
+
+fuzz: ## look for inputs that break the readers of HTTP/1.1; FUZZ_SECONDS (60) in total
+	@scripts/install.sh $(BUILD_PACKAGES)
+	@CARGO=$(CARGO) FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
 bench: build ## lb beside nginx, HAProxy and what else is installed; writes benches/RESULTS.md
 	@scripts/install.sh $(BENCH_PACKAGES)

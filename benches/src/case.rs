@@ -15,50 +15,167 @@ pub enum Case {
     NewConnection,
     /// 1 MiB answers from the origins.
     Large,
+    /// As [`Case::Proxy`], over TLS.
+    Tls,
+    /// 1 KiB answers over TLS, a new connection with a full handshake each.
+    TlsNew,
+    /// As [`Case::Proxy`], with an access log.
+    ProxyLog,
+    /// As [`Case::Hit`], with an access log.
+    HitLog,
+    /// Requests at half of nginx's peak rate, whatever the answers do.
+    Latency,
+    /// Connections that have made a request and wait.
+    Idle,
+    /// Requests beside thousands of sockets that never finish theirs.
+    Slowloris,
+    /// As [`Case::Proxy`], over so many servers.
+    Servers(usize),
+    /// As [`Case::HitMany`], over so many keys.
+    Keys(usize),
 }
 
 /// Keys of [`Case::HitMany`].
 pub const KEYS: usize = 10_000;
 
+/// Servers of every case but [`Case::Servers`].
+pub const SERVERS: usize = 3;
+
+/// How a case is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// As fast as answers come, by wrk.
+    Closed,
+    /// As fast as answers come, a full TLS handshake each.
+    Handshakes,
+    /// At a fixed rate.
+    Paced,
+    /// Not at all, once the connections are there.
+    Idle,
+    /// At a fixed rate, without and with sockets that never finish a request.
+    Slowloris,
+}
+
 impl Case {
     /// All of them, in the order of the table.
-    pub fn all() -> [Case; 5] {
-        [Case::Proxy, Case::Hit, Case::HitMany, Case::NewConnection, Case::Large]
+    pub fn all() -> [Case; 19] {
+        use Case::*;
+        [
+            Proxy,
+            Hit,
+            HitMany,
+            NewConnection,
+            Large,
+            Tls,
+            TlsNew,
+            Latency,
+            Idle,
+            Slowloris,
+            ProxyLog,
+            HitLog,
+            Servers(3),
+            Servers(100),
+            Servers(1000),
+            Keys(1),
+            Keys(1000),
+            Keys(10_000),
+            Keys(100_000),
+        ]
     }
 
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Case::Proxy => "proxy",
-            Case::Hit => "hit",
-            Case::HitMany => "hit-many",
-            Case::NewConnection => "new-connection",
-            Case::Large => "large",
+            Case::Proxy => "proxy".into(),
+            Case::Hit => "hit".into(),
+            Case::HitMany => "hit-many".into(),
+            Case::NewConnection => "new-connection".into(),
+            Case::Large => "large".into(),
+            Case::Tls => "tls".into(),
+            Case::TlsNew => "tls-new".into(),
+            Case::ProxyLog => "proxy-log".into(),
+            Case::HitLog => "hit-log".into(),
+            Case::Latency => "latency".into(),
+            Case::Idle => "idle".into(),
+            Case::Slowloris => "slowloris".into(),
+            Case::Servers(count) => format!("servers-{count}"),
+            Case::Keys(count) => format!("keys-{count}"),
         }
     }
 
     /// Its name in the table.
-    pub fn describe(self) -> &'static str {
+    pub fn describe(self) -> String {
         match self {
-            Case::Proxy => "proxied, 1 KiB, keep-alive",
-            Case::Hit => "cache hit, 1 KiB, one key",
-            Case::HitMany => "cache hit, 1 KiB, 10,000 keys",
-            Case::NewConnection => "proxied, 1 KiB, a new connection each",
-            Case::Large => "proxied, 1 MiB, keep-alive",
+            Case::Proxy => "proxied, 1 KiB, keep-alive".into(),
+            Case::Hit => "cache hit, 1 KiB, one key".into(),
+            Case::HitMany => "cache hit, 1 KiB, 10,000 keys".into(),
+            Case::NewConnection => "proxied, 1 KiB, a new connection each".into(),
+            Case::Large => "proxied, 1 MiB, keep-alive".into(),
+            Case::Tls => "TLS, proxied, 1 KiB, keep-alive".into(),
+            Case::TlsNew => "TLS, proxied, 1 KiB, a full handshake each".into(),
+            Case::ProxyLog => "proxied, 1 KiB, keep-alive, access log on".into(),
+            Case::HitLog => "cache hit, 1 KiB, one key, access log on".into(),
+            Case::Latency => "proxied, 1 KiB, at half of nginx's peak rate".into(),
+            Case::Idle => "idle connections after one request".into(),
+            Case::Slowloris => "proxied, 1 KiB, beside 5,000 slow sockets".into(),
+            Case::Servers(count) => format!("proxied, 1 KiB, {count} servers"),
+            Case::Keys(count) => format!("cache hit, 1 KiB, {count} keys"),
+        }
+    }
+
+    /// How it is loaded.
+    pub fn work(self) -> Work {
+        match self {
+            Case::TlsNew => Work::Handshakes,
+            Case::Latency => Work::Paced,
+            Case::Idle => Work::Idle,
+            Case::Slowloris => Work::Slowloris,
+            _ => Work::Closed,
         }
     }
 
     /// Whether answers come from the cache.
     pub fn cached(self) -> bool {
-        matches!(self, Case::Hit | Case::HitMany)
+        matches!(self, Case::Hit | Case::HitMany | Case::HitLog | Case::Keys(_))
+    }
+
+    /// Whether clients speak TLS.
+    pub fn tls(self) -> bool {
+        matches!(self, Case::Tls | Case::TlsNew)
+    }
+
+    /// Whether each request leaves a line in an access log.
+    pub fn logged(self) -> bool {
+        matches!(self, Case::ProxyLog | Case::HitLog)
+    }
+
+    /// Whether more connections are open than a proxy takes without being told.
+    pub fn crowded(self) -> bool {
+        matches!(self, Case::Idle | Case::Slowloris)
+    }
+
+    /// Whether only lb is measured: how its own cost grows with what it holds.
+    pub fn scale(self) -> bool {
+        matches!(self, Case::Servers(_) | Case::Keys(_))
+    }
+
+    /// How many servers there are.
+    pub fn servers(self) -> usize {
+        if let Case::Servers(count) = self { count } else { SERVERS }
+    }
+
+    /// How many keys are asked for in turns, where it is more than one path.
+    pub fn keys(self) -> Option<usize> {
+        match self {
+            Case::HitMany => Some(KEYS),
+            Case::Keys(count) => Some(count),
+            _ => None,
+        }
     }
 
     /// The path that is asked for.
     pub fn path(self) -> &'static str {
-        match self {
-            Case::Large => "/1m",
-            _ => "/1k",
-        }
+        if self == Case::Large { "/1m" } else { "/1k" }
     }
 
     /// The case of that name.

@@ -1,51 +1,56 @@
 //! `compare`: `lb` beside its peers, doing the same job on the same machine in the same minutes.
 //!
-//! Every proxy runs on one core of its own with the load and the origins on another. The proxies of a case are all started before it and
+//! Every proxy runs on one core of its own with the load and the origin on another. The proxies of a case are all started before it and
 //! then loaded in turns, round by round, so that a machine that is slow for a while is slow for all; what is compared are medians over
 //! the rounds. The figure that says most is the CPU time a request, because it does not depend on how fast the load is.
+//! `benches/README.md` says what each case is and how to read the result.
 #![allow(clippy::print_stdout)]
 
 mod case;
+mod certificate;
 mod load;
+mod machine;
 mod measure;
 mod origin;
 mod peers;
 mod report;
+mod run;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use case::Case;
-use measure::Sample;
-use peers::Peer;
+use run::Bench;
 
 /// Compares lb with its peers.
 #[derive(Parser)]
-#[command(after_help = "Example:\n  compare --rounds 3 --seconds 2 --cases proxy,hit --peers nginx,lb")]
+#[command(after_help = "Example:\n  compare --case proxy,hit --peer nginx,haproxy,lb --seconds 5 --rounds 1")]
 struct Args {
     #[command(subcommand)]
     command: Option<Hidden>,
-    /// Rounds of each case: every peer is loaded once a round
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds of load for each peer and round
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
+    /// Rounds of each case: every peer is loaded once a round [default: 3]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds of load for each peer and round [default: 3]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// One round of one second: for a first look
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
     /// Connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Which cases
-    #[arg(long, value_delimiter = ',', default_values_t = Case::all().map(Case::name).map(str::to_string))]
+    /// Which cases [default: all]
+    #[arg(long = "case", alias = "cases", value_delimiter = ',', value_name = "NAME")]
     cases: Vec<String>,
-    /// Which peers, of those that are installed
-    #[arg(long, value_delimiter = ',')]
+    /// Which peers [default: all that are installed]
+    #[arg(long = "peer", alias = "peers", value_delimiter = ',', value_name = "NAME")]
     peers: Vec<String>,
-    /// Where the table goes
-    #[arg(long, default_value = "benches/RESULTS.md")]
-    out: PathBuf,
+    /// Where the tables go [default: benches/RESULTS.md, when all cases of all peers are run; else nowhere]
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// The lb to measure
     #[arg(long, default_value = "target/release/lb")]
     lb: PathBuf,
@@ -61,76 +66,36 @@ enum Hidden {
     },
 }
 
-/// The core of the proxy under test.
-const PROXY_CORE: usize = 1;
-/// The core of the load and the origins.
-const LOAD_CORE: usize = 0;
-
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(Hidden::Origin { port }) = args.command {
         return origin::run(port);
     }
-    if std::thread::available_parallelism()?.get() < 2 {
-        bail!("expected at least two cores: one for the proxy, one for the load");
-    }
-    let cases = args
-        .cases
-        .iter()
-        .map(|name| Case::parse(name))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let everything = args.cases.is_empty() && args.peers.is_empty() && !args.quick;
+    let cases = if args.cases.is_empty() {
+        Case::all().to_vec()
+    } else {
+        args.cases.iter().map(|name| Case::parse(name)).collect::<anyhow::Result<_>>()?
+    };
     let (peers, absent) = peers::installed(&args.lb, &args.peers)?;
-    let origins = origin::Origins::start(LOAD_CORE, 3)?;
-    let mut results = Vec::new();
+    let open_files = machine::prepare()?;
+    let once = if args.quick { 1 } else { 3 };
+    let mut bench = Bench::start(
+        peers,
+        args.rounds.unwrap_or(once),
+        args.seconds.unwrap_or(once as u64),
+        args.connections,
+        open_files,
+    )?;
     for case in cases {
         println!("{}: {}", case.name(), case.describe());
-        results.push((case, run_case(&args, case, &peers, &origins)?));
+        bench.run(case)?;
     }
-    let table = report::markdown(&results, &peers, &absent, args.rounds, args.seconds, args.connections);
-    println!("\n{table}");
-    std::fs::write(&args.out, report::page(&table)).with_context(|| format!("cannot write {}", args.out.display()))
-}
-
-/// Loads every peer that can do the case, round by round. The samples are in the order of the peers; a peer that cannot has none.
-fn run_case(args: &Args, case: Case, peers: &[Box<dyn Peer>], origins: &origin::Origins) -> anyhow::Result<Vec<Vec<Sample>>> {
-    let mut running = Vec::new();
-    for peer in peers {
-        let process = if peer.can(case) {
-            Some(peers::start(peer.as_ref(), case, &origins.ports, PROXY_CORE)?)
-        } else {
-            None
-        };
-        running.push(process);
+    let tables = report::markdown(&bench, &absent);
+    println!("\n{tables}");
+    let out = args.out.or_else(|| everything.then(|| PathBuf::from("benches/RESULTS.md")));
+    match out {
+        Some(out) => std::fs::write(&out, report::page(&tables)).with_context(|| format!("cannot write {}", out.display())),
+        None => Ok(()),
     }
-    let mut samples: Vec<Vec<Sample>> = peers.iter().map(|_| Vec::new()).collect();
-    for process in running.iter().flatten() {
-        // The cache is filled and the code is warm before anything counts.
-        load::run(
-            case,
-            process.port,
-            LOAD_CORE,
-            args.connections,
-            Duration::from_secs(2),
-            process.dir.path(),
-        )?;
-    }
-    for round in 1..=args.rounds {
-        for (index, process) in running.iter().enumerate() {
-            let Some(process) = process else { continue };
-            let before = measure::cpu(process.pid())?;
-            let load = load::run(
-                case,
-                process.port,
-                LOAD_CORE,
-                args.connections,
-                Duration::from_secs(args.seconds),
-                process.dir.path(),
-            )?;
-            let cpu = measure::cpu(process.pid())? - before;
-            let sample = Sample::new(load, cpu, measure::peak_memory(process.pid())?);
-            println!("  round {round} {:<8} {sample}", peers[index].name());
-            samples[index].push(sample);
-        }
-    }
-    Ok(samples)
 }

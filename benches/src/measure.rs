@@ -11,22 +11,37 @@ use crate::load::Load;
 pub struct Sample {
     /// What the load saw.
     pub load: Load,
-    /// CPU time of the proxy's processes, in microseconds a request.
+    /// CPU time of the proxy's processes, user and kernel, in microseconds a request.
     pub cpu_us: f64,
+    /// The part of it in user space, from 0 to 1.
+    pub user: f64,
     /// The most memory that they ever had, in bytes.
     pub memory: u64,
+    /// Bytes of memory that each idle connection added.
+    pub idle_bytes: Option<f64>,
+    /// The 99th percentile in microseconds while nobody attacked.
+    pub calm_p99_us: Option<f64>,
 }
 
 impl Sample {
     /// From what was read around the load.
-    pub fn new(load: Load, cpu: Duration, memory: u64) -> Sample {
-        let cpu_us = cpu.as_secs_f64() * 1e6 / (load.requests.max(1)) as f64;
-        Sample { load, cpu_us, memory }
+    pub fn new(load: Load, cpu: Cpu, memory: u64) -> Sample {
+        Sample {
+            load,
+            cpu_us: cpu.total.as_secs_f64() * 1e6 / (load.requests.max(1)) as f64,
+            user: cpu.user_share(),
+            memory,
+            idle_bytes: None,
+            calm_p99_us: None,
+        }
     }
 }
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bytes) = self.idle_bytes {
+            return write!(f, "{bytes:>7.0} bytes each idle connection, {} MiB in all", self.memory >> 20);
+        }
         let Load {
             rate,
             p50_us,
@@ -36,9 +51,37 @@ impl fmt::Display for Sample {
         } = self.load;
         write!(
             f,
-            "{rate:>9.0}/s  p50 {p50_us:>7.0} us  p99 {p99_us:>8.0} us  {:>7.2} us CPU a request  {errors} errors",
-            self.cpu_us
-        )
+            "{rate:>9.0}/s  p50 {p50_us:>7.0} us  p99 {p99_us:>8.0} us  {:>7.2} us CPU a request ({:.2} user)  {errors} errors",
+            self.cpu_us,
+            self.cpu_us * self.user
+        )?;
+        match self.calm_p99_us {
+            Some(calm) => write!(f, "  p99 {calm:.0} us without the attack"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// CPU time that was used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu {
+    /// All of it, exactly.
+    pub total: Duration,
+    /// Clock ticks in user space and in the kernel: coarse, so good for their proportion only.
+    ticks: [u64; 2],
+}
+
+impl Cpu {
+    /// Since an earlier moment.
+    pub fn since(self, earlier: Cpu) -> Cpu {
+        Cpu {
+            total: self.total.saturating_sub(earlier.total),
+            ticks: [0, 1].map(|index| self.ticks[index].saturating_sub(earlier.ticks[index])),
+        }
+    }
+
+    fn user_share(self) -> f64 {
+        self.ticks[0] as f64 / (self.ticks[0] + self.ticks[1]).max(1) as f64
     }
 }
 
@@ -56,34 +99,45 @@ fn family(pid: u32) -> Vec<u32> {
     all
 }
 
-/// Time on a CPU since the start, in the scheduler's nanoseconds.
-pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
-    let mut nanos = 0;
+/// Time on a CPU since the start, of the process and its descendants.
+pub fn cpu(pid: u32) -> anyhow::Result<Cpu> {
+    let mut used = Cpu::default();
     for member in family(pid) {
         for task in fs::read_dir(format!("/proc/{member}/task"))?.flatten() {
-            let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            nanos += stat
-                .split_whitespace()
-                .next()
-                .and_then(|first| first.parse::<u64>().ok())
-                .unwrap_or(0);
+            let schedstat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            used.total += Duration::from_nanos(number(&schedstat, 0));
         }
+        let stat = fs::read_to_string(format!("/proc/{member}/stat")).unwrap_or_default();
+        // After the name in brackets, which may hold anything: the state is field 3, utime 14, stime 15.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        used.ticks[0] += number(fields, 11);
+        used.ticks[1] += number(fields, 12);
     }
-    Ok(Duration::from_nanos(nanos))
+    Ok(used)
+}
+
+/// The number in that place between white space.
+fn number(text: &str, index: usize) -> u64 {
+    text.split_whitespace().nth(index).and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
 /// The sum of the members' largest resident sets. Memory that they share counts more than once.
-pub fn peak_memory(pid: u32) -> anyhow::Result<u64> {
-    let mut total = 0;
-    for member in family(pid) {
+pub fn peak_memory(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// The sum of the members' resident sets now.
+pub fn memory_now(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, label: &str) -> u64 {
+    let of = |member: u32| {
         let status = fs::read_to_string(format!("/proc/{member}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        total += line
-            .and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .unwrap_or(0)
-            * 1024;
-    }
-    Ok(total)
+        let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
+        number(line, 0) * 1024
+    };
+    family(pid).into_iter().map(of).sum()
 }
 
 /// The middle one.
@@ -109,7 +163,9 @@ mod tests {
 
     #[test]
     fn this_process_has_used_some_cpu_and_memory() {
-        assert!(cpu(std::process::id()).unwrap() > Duration::ZERO);
-        assert!(peak_memory(std::process::id()).unwrap() > 100_000);
+        let pid = std::process::id();
+        assert!(cpu(pid).unwrap().total > Duration::ZERO);
+        assert!(memory_now(pid) > 100_000);
+        assert!(peak_memory(pid) >= memory_now(pid));
     }
 }

@@ -1,52 +1,62 @@
-//! Cheap origins: they answer every request with the same prepared bytes, so that the proxy is what is measured.
+//! A cheap origin: it answers every request with the same prepared bytes, so that the proxy is what is measured.
+//!
+//! One process stands for any number of servers: it listens on one port of as many loopback addresses, from 127.0.1.1 on.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::peers::{free_port, wait_for_port};
+use crate::peers::{free_port, wait_for};
 
-/// Origins in processes of their own.
-pub struct Origins {
-    /// Where they are.
-    pub ports: Vec<u16>,
-    processes: Vec<Child>,
+/// The most servers that a case has.
+const MOST: usize = 1000;
+
+/// The process of the origin.
+pub struct Origin {
+    port: u16,
+    process: Child,
 }
 
-impl Origins {
-    /// Starts `count` origins on `core`.
-    pub fn start(core: usize, count: usize) -> anyhow::Result<Origins> {
-        let mut origins = Origins {
-            ports: Vec::new(),
-            processes: Vec::new(),
-        };
-        let program = std::env::current_exe()?;
-        for _ in 0..count {
-            let port = free_port()?;
-            let child = Command::new("taskset")
-                .args(["-c", &core.to_string()])
-                .arg(&program)
-                .args(["origin", &port.to_string()])
-                .stdin(Stdio::null())
-                .spawn()
-                .context("cannot start an origin")?;
-            origins.processes.push(child);
-            wait_for_port(port)?;
-            origins.ports.push(port);
-        }
-        Ok(origins)
+impl Origin {
+    /// Starts it, on the core of this program.
+    pub fn start() -> anyhow::Result<Origin> {
+        let port = free_port()?;
+        let process = Command::new(std::env::current_exe()?)
+            .args(["origin", &port.to_string()])
+            .stdin(Stdio::null())
+            .spawn()
+            .context("cannot start the origin")?;
+        let origin = Origin { port, process };
+        // The last one that it binds.
+        wait_for(address(MOST - 1, port))?;
+        Ok(origin)
+    }
+
+    /// The addresses of `count` servers.
+    pub fn servers(&self, count: usize) -> Vec<SocketAddrV4> {
+        (0..count.min(MOST)).map(|index| address(index, self.port)).collect()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 }
 
-impl Drop for Origins {
+impl Drop for Origin {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
+}
+
+/// 250 in each of 127.0.1.0/24, 127.0.2.0/24 …
+fn address(index: usize, port: u16) -> SocketAddrV4 {
+    // MOST keeps both far below 256.
+    SocketAddrV4::new(Ipv4Addr::new(127, 0, 1 + (index / 250) as u8, 1 + (index % 250) as u8), port)
 }
 
 /// Answers on `port` until it is killed.
@@ -54,12 +64,15 @@ pub fn run(port: u16) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (small, large): (&'static [u8], &'static [u8]) = (answer(1024).leak(), answer(1 << 20).leak());
     runtime.block_on(async {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(serve(stream, small, large));
+        let mut tasks = Vec::new();
+        for index in 0..MOST {
+            let listener = TcpListener::bind(address(index, port)).await?;
+            tasks.push(tokio::spawn(accept(listener, small, large)));
         }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
     })
 }
 
@@ -71,6 +84,14 @@ fn answer(size: usize) -> Vec<u8> {
     let mut bytes = head.into_bytes();
     bytes.resize(bytes.len() + size, b'x');
     bytes
+}
+
+async fn accept(listener: TcpListener, small: &'static [u8], large: &'static [u8]) -> std::io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(serve(stream, small, large));
+    }
 }
 
 async fn serve(mut stream: TcpStream, small: &'static [u8], large: &'static [u8]) {

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use crate::interpolate::{Environment, Missing, interpolate};
+use crate::mentions::Mentions;
 use crate::parse::Lost;
 use crate::problem::{Report, quote};
 use crate::raw::{Key, Preset, Shape, TableDef};
@@ -24,6 +25,7 @@ pub(crate) struct Check<'a> {
     /// What could not be read of the files.
     lost: Lost,
     reports: RefCell<Vec<Report>>,
+    mentions: RefCell<Vec<(String, Place)>>,
     /// Every key that was asked for, by its table's title.
     #[cfg(test)]
     pub(crate) asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
@@ -36,6 +38,7 @@ impl<'a> Check<'a> {
             environment,
             lost,
             reports: RefCell::default(),
+            mentions: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
         }
@@ -44,6 +47,11 @@ impl<'a> Check<'a> {
     /// Notes a problem.
     pub(crate) fn report(&self, report: Report) {
         self.reports.borrow_mut().push(report);
+    }
+
+    /// Notes where a file is named that somebody else will read.
+    pub(crate) fn mention(&self, key: String, place: Place) {
+        self.mentions.borrow_mut().push((key, place));
     }
 
     /// Notes that a key is missing, unless it may stand in what could not be read.
@@ -106,6 +114,13 @@ impl<'a> Check<'a> {
     pub(crate) fn into_reports(self) -> Vec<Report> {
         self.reports.into_inner()
     }
+
+    /// Where files are named.
+    pub(crate) fn mentions(&self) -> Mentions {
+        let mentions = self.mentions.borrow();
+        let placed = |(key, place): &(String, Place)| (key.clone(), Report::at(*place, "").resolve(self.sources));
+        Mentions::new(mentions.iter().map(placed).collect())
+    }
 }
 
 /// The keys of one table.
@@ -129,6 +144,13 @@ impl<'a> Fields<'a> {
             }
         }
         Some(Self { cx, node, table, def })
+    }
+
+    /// Reports that a key is missing, and what it is for.
+    pub(crate) fn missing(&self, name: &str) {
+        if let Some(key) = self.key(name) {
+            self.report_missing(key);
+        }
     }
 
     /// The value of a key as it stands in the file.

@@ -9,6 +9,7 @@ mod fields;
 mod include;
 mod interpolate;
 mod layout;
+mod mentions;
 pub mod model;
 mod parse;
 mod problem;
@@ -28,6 +29,7 @@ mod unknown;
 use std::path::Path;
 
 pub use interpolate::Environment;
+pub use mentions::Mentions;
 pub use model::*;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
@@ -47,10 +49,12 @@ pub fn load_with(path: &Path, environment: &Environment<'_>) -> Result<Config, P
     } = include::load(path, environment);
     let cx = fields::Check::new(&sources, environment, lost);
     let config = root.and_then(|root| check::config(&cx, &root));
+    let mentions = cx.mentions();
     reports.extend(cx.into_reports());
     match config {
         Some(config) if reports.is_empty() => Ok(Config {
             sources: sources.into_iter().map(|source| source.path).collect(),
+            mentions,
             ..config
         }),
         _ => Err(Problems::new(reports, &sources)),

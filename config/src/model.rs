@@ -10,8 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
+
+use crate::check::is_host_name;
+use crate::mentions::Mentions;
 
 /// A whole configuration: the file and all that it includes.
 #[derive(Debug, Clone)]
@@ -28,13 +32,17 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[cache]`.
     pub cache: Cache,
+    /// Where the files that it names stand in it.
+    pub mentions: Mentions,
 }
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// Where clients are accepted; at least one address, none twice.
+    /// Where clients are accepted without TLS; none twice. Empty only where there is TLS.
     pub listen: Vec<SocketAddr>,
+    /// `[[server.tls]]` in file order. Entries with one address share a listener, which is none of [`Server::listen`].
+    pub tls: Vec<ServerTls>,
     /// The admin address; `None` when it is `"off"`.
     pub admin: Option<Admin>,
     /// Worker threads; `None` is `"auto"`: one for each core that the process may run on.
@@ -47,6 +55,31 @@ pub struct Server {
     pub log_level: LogLevel,
     /// The clients whose `X-Forwarded-*` and `X-Request-ID` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What moves the bytes of HTTP/1.1.
+    pub engine: Engine,
+}
+
+/// One of `[[server.tls]]`. That the files are there and fit each other is for whoever reads them to find out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// Where clients are accepted.
+    pub listen: SocketAddr,
+    /// A certificate and its intermediates; no other entry with this address has the same file.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// Whom every client's certificate must be signed by; `None`: clients need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// `lb`'s own, on raw bytes.
+    #[default]
+    Relay,
+    /// pingora, as a way back.
+    Pingora,
 }
 
 /// Where the admin API listens, and who may use it.
@@ -127,6 +160,8 @@ pub struct Limits {
     pub max_headers: usize,
     /// Client connections at once, all listeners together.
     pub max_connections: NonZeroUsize,
+    /// Client connections at once from one address; `None`: no limit.
+    pub max_connections_per_ip: Option<NonZeroUsize>,
 }
 
 /// One `[upstreams.NAME]`.
@@ -138,6 +173,10 @@ pub struct Upstream {
     pub balance: Balance,
     /// The servers in file order; at least one has a weight above 0.
     pub servers: Vec<UpstreamServer>,
+    /// What is spoken with them.
+    pub protocol: Protocol,
+    /// `tls`; only with [`Protocol::Https`], which may also do without it.
+    pub tls: Option<UpstreamTls>,
     /// The `Host` sent to servers; `None`: as received.
     pub host: Option<HeaderValue>,
     /// Active checks; `None`: every server counts as healthy.
@@ -150,6 +189,62 @@ pub struct Upstream {
     pub retry: Option<Retry>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
+}
+
+/// `protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+/// `tls` of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamTls {
+    /// The name, or IP address, that servers' certificates must bear.
+    pub sni: Option<Arc<str>>,
+    /// Whom servers' certificates must be signed by; `None`: one that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// The certificate to show to servers that ask for one, and its private key.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A certificate and its private key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate and its intermediates.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+}
+
+impl Upstream {
+    /// The name that the certificate of a server at this address must bear; `None` where TLS is not spoken.
+    pub fn tls_name(&self, address: &Address) -> Option<Arc<str>> {
+        match self.protocol {
+            Protocol::Http => None,
+            Protocol::Https => tls_name(self.tls.as_ref(), self.host.as_ref(), address),
+        }
+    }
+}
+
+/// What to verify a server by: `sni`, else its host name in the file, else the `host` that it gets where that is a name, else its IP
+/// address. A server on a Unix socket may have none of them, which [`crate::load`] refuses: nobody is trusted for want of a name.
+pub(crate) fn tls_name(tls: Option<&UpstreamTls>, host: Option<&HeaderValue>, address: &Address) -> Option<Arc<str>> {
+    if let Some(sni) = tls.and_then(|tls| tls.sni.clone()) {
+        return Some(sni);
+    }
+    if let Address::Host(name, _) = address {
+        return Some(name.clone());
+    }
+    let authority: Option<Authority> = host.and_then(|host| host.to_str().ok()?.parse().ok());
+    match (authority, address) {
+        (Some(authority), _) if is_host_name(authority.host()) => Some(authority.host().to_ascii_lowercase().into()),
+        (_, Address::Ip(address)) => Some(address.ip().to_string().into()),
+        _ => None,
+    }
 }
 
 /// One server of an upstream, as the file names it.

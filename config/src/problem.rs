@@ -42,10 +42,32 @@ impl Problems {
         self.0.iter()
     }
 
+    /// Problems that were found after the files were read; `None` if there are none.
+    pub fn of(mut problems: Vec<Problem>) -> Option<Self> {
+        problems.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+        (!problems.is_empty()).then_some(Self(problems))
+    }
+
     pub(crate) fn new(mut reports: Vec<Report>, sources: &[Source]) -> Self {
         reports.sort_by_key(|report| (report.file, report.span));
         reports.dedup();
         Self(reports.into_iter().map(|report| report.resolve(sources)).collect())
+    }
+}
+
+impl Problem {
+    /// Another one at the same place.
+    pub(crate) fn saying(&self, message: String, help: Option<String>) -> Self {
+        Self {
+            message,
+            help,
+            ..self.clone()
+        }
+    }
+
+    /// A problem that stands nowhere.
+    pub(crate) fn without_place(message: String, help: Option<String>) -> Self {
+        Report::of_file(usize::MAX, message).maybe_help(help).resolve(&[])
     }
 }
 
@@ -156,7 +178,7 @@ impl Report {
         self.maybe_help(nearest.map(|name| format!("did you mean {}?", quote(name))))
     }
 
-    fn resolve(self, sources: &[Source]) -> Problem {
+    pub(crate) fn resolve(self, sources: &[Source]) -> Problem {
         let source = sources.get(self.file);
         let position = source.zip(self.span).map(|(source, (start, _))| source.position(start));
         Problem {

@@ -165,8 +165,63 @@ fn files_are_merged_in_the_order_of_their_names_and_paths_start_at_their_folders
 }
 
 #[test]
+fn certificates_may_be_added_by_included_files_and_start_at_their_folders() {
+    let entry = "[[server.tls]]\nlisten = '0.0.0.0:443'\ncertificate = 'c.pem'\nkey = 'k.pem'\n";
+    let folder = folder(&[
+        (
+            "lb.toml",
+            "include = ['sites/*.toml']\n[server]\nadmin = 'off'\n[[server.tls]]\nlisten = '0.0.0.0:443'\ncertificate = '/c.pem'\nkey = '/k.pem'\nclient_ca = 'ca.pem'\n[[routes]]\nrespond = {}\n",
+        ),
+        ("sites/a.toml", entry),
+        ("sites/b.toml", &entry.replace("c.pem", "d.pem")),
+    ]);
+    let config = load_with(&folder.path().join("lb.toml"), &environment).unwrap();
+    let shown: Vec<_> = config
+        .server
+        .tls
+        .iter()
+        .map(|entry| (entry.certificate.clone(), entry.client_ca.clone()))
+        .collect();
+    let at = |path: &str| folder.path().join(path);
+    assert_eq!(
+        shown,
+        [
+            ("/c.pem".into(), Some(at("ca.pem"))),
+            (at("sites/c.pem"), None),
+            (at("sites/d.pem"), None)
+        ]
+    );
+    assert!(config.server.listen.is_empty());
+    let problem = config.mentions.problem("server.tls[2].key", "wrong", None);
+    assert_eq!((problem.file, problem.line), (at("sites/b.toml").display().to_string(), Some(4)));
+}
+
+#[test]
+fn a_server_is_verified_by_sni_then_by_its_host_name_then_by_host_then_by_its_address() {
+    let names = |keys: &str| {
+        let text = format!(
+            "[server]\nlisten = ['0.0.0.0:80']\n[upstreams.u]\nservers = ['App.internal:1', '10.0.0.1:1', '[::1]:1']\nprotocol = 'https'\n{keys}\n"
+        );
+        let config = load_text(&text).unwrap();
+        let upstream = &config.upstreams[0];
+        let name = |server: &UpstreamServer| upstream.tls_name(&server.address).unwrap().to_string();
+        upstream.servers.iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(""), ["app.internal", "10.0.0.1", "::1"]);
+    assert_eq!(
+        names("host = 'Users.internal:8443'"),
+        ["app.internal", "users.internal", "users.internal"]
+    );
+    assert_eq!(names("host = '10.9.9.9'"), ["app.internal", "10.0.0.1", "::1"]);
+    assert_eq!(names("host = 'x'\ntls = { sni = 'Other.internal.' }"), ["other.internal"; 3]);
+    assert_eq!(names("tls = { sni = '10.0.0.7' }"), ["10.0.0.7"; 3]);
+}
+
+#[test]
 fn what_is_fine_is_not_refused() {
     for text in [
+        "[[server.tls]]\nlisten = '127.0.0.1:0'\ncertificate = 'a'\nkey = 'a'\n[[server.tls]]\nlisten = '127.0.0.1:0'\ncertificate = 'b'\nkey = 'a'\n[server]\nlisten = ['127.0.0.1:0']\n[[routes]]\nrespond = {}\n",
+        "[server]\nlisten = []\ntls = [{ listen = '127.0.0.1:1', certificate = 'a', key = 'b' }]\n[upstreams.u]\nservers = ['unix:x', '[::1]:1']\nprotocol = 'https'\nhost = 'u'\n",
         "[server]\nlisten = ['127.0.0.1:0', '127.0.0.1:0']\nadmin = 'off'\n[[routes]]\nrespond = {}\n",
         "[server]\nlisten = ['[::]:8080']\nadmin = '[::1]:0'\n[[routes]]\nredirect = { to = '/x' }\n[[routes]]\nmethods = ['GET']\nredirect = { to = '{scheme}://a' }\n",
         "include = ['nothing/*.toml']\n[server]\nlisten = ['0.0.0.0:80']\n[upstreams.u]\nservers = ['a:1', { address = 'b:1', weight = 0 }]\nprotocol = 'http'\nhash_on = 'path'\n",

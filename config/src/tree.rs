@@ -60,6 +60,15 @@ impl Node {
         self.path.rsplit('.').next().unwrap_or("")
     }
 
+    /// Whether it has headers of its own: a table, or a list of tables.
+    fn is_below(&self) -> bool {
+        match &self.value {
+            Value::Table(_) => true,
+            Value::Array(list) => !list.is_empty() && list.iter().all(|entry| matches!(entry.value, Value::Table(_))),
+            _ => false,
+        }
+    }
+
     /// For messages: "a list".
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
@@ -83,7 +92,7 @@ impl Table {
 
     /// Whether it holds something itself, and not only tables below it.
     fn is_given(&self) -> bool {
-        self.explicit || self.entries.iter().any(|entry| !matches!(entry.node.value, Value::Table(_)))
+        self.explicit || !self.entries.iter().all(|entry| entry.node.is_below())
     }
 
     /// Adds what another file says. What both of them say is handed to `twice`: the first, then the second.
@@ -107,7 +116,9 @@ impl Entry {
                 }
                 ours.merge(table, twice);
             }
-            (Value::Array(ours), Value::Array(list)) if self.node.path == "routes" => ours.extend(list),
+            (Value::Array(ours), Value::Array(list)) if matches!(self.node.path.as_str(), "routes" | "server.tls") => {
+                ours.extend(list);
+            }
             (_, value) => twice(
                 self,
                 &Entry {

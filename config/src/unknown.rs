@@ -9,7 +9,7 @@ use crate::tree::{Entry, Node};
 pub(crate) fn title(path: &str) -> String {
     match path {
         "" => "the top of the file".to_owned(),
-        "routes" => "[[routes]]".to_owned(),
+        "routes" | "server.tls" => format!("[[{path}]]"),
         _ => match path.strip_suffix(".servers") {
             Some(upstream) => format!("an entry of `servers` of [{upstream}]"),
             None => format!("[{path}]"),
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn every_table_is_found_once() {
         let titles: Vec<&str> = every_table().iter().map(|table| table.title).collect();
-        assert_eq!(titles.len(), 18);
+        assert_eq!(titles.len(), 20);
         assert_eq!(
             titles[..6],
             [

@@ -18,6 +18,7 @@ pub mod reject;
 pub mod route;
 pub mod server;
 pub mod snapshot;
+pub mod tls;
 pub mod upstream;
 
 #[cfg(test)]

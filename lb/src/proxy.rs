@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::cache::Cache;
 use crate::observe::{Metrics, log};
-use crate::server::Connections;
+use crate::server::{Connections, Listeners};
 use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
 
@@ -25,6 +25,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// Where they come in.
+    pub listeners: Listeners,
     /// `lb`'s own log.
     pub log: log::Handle,
     /// When the process began to serve.
@@ -43,6 +45,7 @@ impl Proxy {
             registry,
             metrics,
             connections,
+            listeners,
             log,
         } = parts;
         Arc::new(Proxy {
@@ -52,6 +55,7 @@ impl Proxy {
             registry,
             metrics,
             connections,
+            listeners,
             log,
             started: Instant::now(),
             loaded_at: ArcSwap::from_pointee(SystemTime::now()),
@@ -63,6 +67,11 @@ impl Proxy {
     /// The configuration in force, pinned for as long as the caller keeps it.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// The configuration in force, for a look at it now: cheaper than to pin it, and not to be kept.
+    pub fn peek(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
     }
 
     /// The one atomic swap of a reload.
@@ -108,6 +117,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// See [`Proxy::connections`].
     pub connections: Arc<Connections>,
+    /// See [`Proxy::listeners`].
+    pub listeners: Listeners,
     /// See [`Proxy::log`].
     pub log: log::Handle,
 }

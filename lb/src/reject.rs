@@ -29,6 +29,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// 414: the target is over a limit.
     UriTooLong,
+    /// 421: another host than the one that the connection was let in for.
+    Misdirected,
     /// 431: the head is over a limit.
     HeadTooLarge,
     /// 501: something that `lb` does not do.
@@ -70,6 +72,7 @@ impl Refusal {
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
@@ -92,6 +95,7 @@ impl Refusal {
             Self::Forbidden
             | Self::NoRoute
             | Self::MethodNotAllowed(_)
+            | Self::Misdirected
             | Self::BadGateway(_)
             | Self::Unavailable { .. }
             | Self::GatewayTimeout(_) => false,
@@ -111,6 +115,7 @@ impl Refusal {
             Self::NoRoute => "No route matches this host and path.",
             Self::MethodNotAllowed(_) => "This path does not take that method.",
             Self::BodyTooLarge => "The request's body is larger than this path takes.",
+            Self::Misdirected => "This host has other rules for clients than the one that the connection was opened for.",
             Self::UriTooLong => "The request's target is too long.",
             Self::HeadTooLarge => "The request's head is too large or has too many fields.",
             Self::Version => "This version of HTTP is not spoken here.",

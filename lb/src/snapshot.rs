@@ -10,6 +10,7 @@ use crate::cache::Rules;
 use crate::observe::metrics::NO_ROUTE;
 use crate::observe::{AccessLog, Metrics, RouteMetrics, ServerMetrics, UpstreamMetrics};
 use crate::route::Router;
+use crate::tls::{Tls, UpstreamTls};
 use crate::upstream::{Registry, ResolveError, ResolvedUpstream, Server, Upstream, resolve};
 
 /// See the [module](self).
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub unrouted: Arc<RouteMetrics>,
     /// Where requests are logged, if anywhere.
     pub access_log: AccessLog,
+    /// Certificates, and whom to trust.
+    pub tls: Arc<Tls>,
 }
 
 /// A route with its handles.
@@ -60,6 +63,8 @@ pub struct UpstreamState {
     pub servers: Vec<Arc<ServerMetrics>>,
     /// What is hashed for its balancing, if anything is.
     pub hash_on: Option<HashOn>,
+    /// How its servers are met, where that is by TLS.
+    pub tls: Option<Arc<UpstreamTls>>,
     /// Seconds after which a client that found no server may try again.
     pub retry_after: u32,
 }
@@ -94,6 +99,7 @@ impl Snapshot {
     /// Builds a snapshot. Live state is found in `registry` and `metrics`, or made there; nothing is started or stopped.
     pub fn build(
         config: Config,
+        tls: Arc<Tls>,
         Resolved(resolved): Resolved,
         registry: &Arc<Registry>,
         metrics: &Metrics,
@@ -103,8 +109,10 @@ impl Snapshot {
             .upstreams
             .iter()
             .zip(resolved)
-            .map(|(config, resolved)| {
-                let upstream = registry.build(config, resolved);
+            .enumerate()
+            .map(|(index, (config, resolved))| {
+                let tls = tls.upstream(index).cloned();
+                let upstream = registry.build(config, resolved, tls.as_ref());
                 UpstreamState {
                     metrics: metrics.upstream(upstream.name()),
                     servers: upstream
@@ -117,6 +125,7 @@ impl Snapshot {
                         _ => None,
                     },
                     retry_after: retry_after(config),
+                    tls,
                     upstream,
                 }
             })
@@ -144,6 +153,7 @@ impl Snapshot {
             upstreams,
             unrouted: metrics.route(NO_ROUTE),
             access_log,
+            tls,
             config,
         }
     }

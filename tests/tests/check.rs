@@ -77,7 +77,8 @@ fn a_file_that_is_not_there_is_an_error() {
 #[test]
 fn a_good_file_is_ok() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
-    for name in ["lb.toml", "minimal.toml", "full.toml"] {
+    // `full.toml` names certificates, which the test of the documents makes for it.
+    for name in ["lb.toml", "minimal.toml"] {
         assert_eq!(
             show(&run(&examples, &["check", "-c", name])),
             format!("exit code: 0\n--- stdout\n{name}: ok\n--- stderr\n")

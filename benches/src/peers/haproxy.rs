@@ -1,10 +1,9 @@
 //! HAProxy.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::process::Command;
 
-use super::{Peer, first_line};
+use super::{Job, Peer, Prepared, first_line};
 use crate::case::Case;
 
 /// HAProxy with one thread.
@@ -20,34 +19,70 @@ impl Peer for Haproxy {
     }
 
     fn note(&self) -> &'static str {
-        "one thread, `leastconn`, `http-reuse always`, the same forwarded headers, no log; its own small-object cache for the hits"
+        "one thread, `leastconn`, `http-reuse always`, the same forwarded headers; its own small-object cache for the hits; the access log \
+         with lb's keys as JSON, to a file"
     }
 
-    fn can(&self, _case: Case) -> bool {
-        true
+    fn can(&self, case: Case) -> bool {
+        !case.scale()
     }
 
-    fn command(&self, case: Case, port: u16, origins: &[u16], dir: &Path) -> anyhow::Result<Command> {
-        let mut text = String::new();
-        write!(
-            text,
-            "global\n nbthread 1\n maxconn 4000\n tune.bufsize 65536\ndefaults\n mode http\n timeout connect 5s\n timeout client 60s\n\
-             timeout server 60s\n option http-keep-alive\n http-reuse always\ncache c\n total-max-size 256\n max-object-size 100000\n max-age 3600\n\
-             frontend f\n bind 127.0.0.1:{port}\n default_backend b\n\
-             backend b\n balance leastconn\n option forwardfor\n http-request set-header X-Real-IP %[src]\n\
-             http-request set-header X-Forwarded-Proto http\n http-request set-header X-Forwarded-Host %[req.hdr(host)]\n\
-             http-request set-header X-Request-ID %[uuid()]\n"
-        )?;
-        if case.cached() {
-            text.push_str(" http-request cache-use c\n http-response cache-store c\n");
-        }
-        for (index, origin) in origins.iter().enumerate() {
-            writeln!(text, " server s{index} 127.0.0.1:{origin} pool-max-conn 128")?;
-        }
-        let file = dir.join("haproxy.cfg");
-        std::fs::write(&file, text)?;
+    fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {
+        let file = job.dir.join("haproxy.cfg");
+        std::fs::write(&file, configuration(job)?)?;
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(file);
-        Ok(command)
+        Ok(Prepared::Ready(command))
     }
+}
+
+/// The same keys as lb writes.
+const LOG_FORMAT: &str = r#" log-format '{"time":"%trl","request_id":"%ID","client":"%ci","method":"%HM","host":"%[var(txn.host)]","path":"%HU","protocol":"%HV","status":%ST,"bytes_sent":%B,"bytes_received":%U,"duration_ms":%Ta,"upstream":"%b","server":"%si:%sp","upstream_ms":%Tr,"user_agent":"%[var(txn.agent)]"}'"#;
+
+fn configuration(job: &Job<'_>) -> anyhow::Result<String> {
+    let mut text = String::new();
+    writeln!(text, "global\n nbthread 1\n tune.bufsize 65536")?;
+    if job.case.crowded() {
+        // It would want two open files for each client, which it does not need for clients that idle.
+        writeln!(text, " maxconn 12000\n no strict-limits")?;
+    } else {
+        writeln!(text, " maxconn 4000")?;
+    }
+    if job.case.logged() {
+        writeln!(text, " log stdout len 4096 format raw local0")?;
+    }
+    writeln!(
+        text,
+        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n option http-keep-alive\n http-reuse always"
+    )?;
+    if job.case.cached() {
+        writeln!(text, "cache c\n total-max-size 256\n max-object-size 100000\n max-age 3600")?;
+    }
+    writeln!(text, "frontend f\n default_backend b\n unique-id-format %[uuid()]")?;
+    if job.case.tls() {
+        let both = job.certificate.both.display();
+        writeln!(text, " bind 127.0.0.1:{} ssl crt {both} ssl-min-ver TLSv1.3", job.port)?;
+    } else {
+        writeln!(text, " bind 127.0.0.1:{}", job.port)?;
+    }
+    if job.case.logged() {
+        writeln!(
+            text,
+            " log global\n{LOG_FORMAT}\n http-request set-var(txn.host) req.hdr(host)\n http-request set-var(txn.agent) req.hdr(user-agent)"
+        )?;
+    }
+    let scheme = if job.case.tls() { "https" } else { "http" };
+    writeln!(
+        text,
+        "backend b\n balance leastconn\n option forwardfor\n http-request set-header X-Real-IP %[src]\n \
+         http-request set-header X-Forwarded-Proto {scheme}\n http-request set-header X-Forwarded-Host %[req.hdr(host)]\n \
+         http-request set-header X-Request-ID %[unique-id]\n http-after-response set-header X-Request-ID %[unique-id]"
+    )?;
+    if job.case.cached() {
+        writeln!(text, " http-request cache-use c\n http-response cache-store c")?;
+    }
+    for (index, server) in job.servers.iter().enumerate() {
+        writeln!(text, " server s{index} {server} pool-max-conn 128")?;
+    }
+    Ok(text)
 }

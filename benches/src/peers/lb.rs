@@ -1,20 +1,25 @@
 //! `lb`.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Peer, first_line};
+use anyhow::Context;
+
+use super::{Job, Peer, Prepared, first_line, free_port};
 use crate::case::Case;
 
 /// `lb` with one thread.
 pub struct Lb {
     /// The binary.
     pub binary: PathBuf,
+    /// What `server.engine` says, where it says anything.
+    pub engine: Option<&'static str>,
 }
 
 impl Peer for Lb {
     fn name(&self) -> &'static str {
-        "lb"
+        if self.engine.is_some() { "lb-pingora" } else { "lb" }
     }
 
     fn version(&self) -> String {
@@ -22,28 +27,68 @@ impl Peer for Lb {
     }
 
     fn note(&self) -> &'static str {
-        "one thread, metrics on, no access log"
-    }
-
-    fn can(&self, _case: Case) -> bool {
-        true
-    }
-
-    fn command(&self, case: Case, port: u16, origins: &[u16], dir: &Path) -> anyhow::Result<Command> {
-        let servers: Vec<String> = origins.iter().map(|origin| format!("\"127.0.0.1:{origin}\"")).collect();
-        let admin = super::free_port()?;
-        let mut text = format!(
-            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nadmin = \"127.0.0.1:{admin}\"\nthreads = 1\naccess_log = \"off\"\nlog_level = \"warn\"\n\n\
-             [upstreams.origins]\nservers = [{}]\n\n[[routes]]\npath = \"/\"\nupstream = \"origins\"\n",
-            servers.join(", ")
-        );
-        if case.cached() {
-            text.push_str("\n[routes.cache]\nttl = \"1h\"\n");
+        match self.engine {
+            None => "one thread, metrics on",
+            Some(_) => "the same with `engine = \"pingora\"`",
         }
-        let file = dir.join("lb.toml");
-        std::fs::write(&file, text)?;
+    }
+
+    fn can(&self, case: Case) -> bool {
+        self.engine.is_none() || !case.scale()
+    }
+
+    fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {
+        let file = job.dir.join("lb.toml");
+        std::fs::write(&file, self.configuration(job)?)?;
+        let check = Command::new(&self.binary)
+            .args(["check", "-c"])
+            .arg(&file)
+            .output()
+            .context("cannot run lb check")?;
+        if !check.status.success() {
+            return Ok(Prepared::Refused(String::from_utf8_lossy(&check.stderr).into_owned()));
+        }
         let mut command = Command::new(&self.binary);
         command.args(["run", "-c"]).arg(file);
-        Ok(command)
+        Ok(Prepared::Ready(command))
+    }
+}
+
+impl Lb {
+    fn configuration(&self, job: &Job<'_>) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let (port, folder) = (job.port, job.dir.display());
+        writeln!(
+            text,
+            "[server]\nadmin = \"127.0.0.1:{}\"\nthreads = 1\nlog_level = \"warn\"",
+            free_port()?
+        )?;
+        if let Some(engine) = self.engine {
+            writeln!(text, "engine = \"{engine}\"")?;
+        }
+        if job.case.logged() {
+            writeln!(text, "access_log = {{ path = \"{folder}/access.log\" }}")?;
+        } else {
+            writeln!(text, "access_log = \"off\"")?;
+        }
+        if job.case.tls() {
+            let (certificate, key) = (job.certificate.certificate.display(), job.certificate.key.display());
+            writeln!(
+                text,
+                "[[server.tls]]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\""
+            )?;
+        } else {
+            writeln!(text, "listen = [\"127.0.0.1:{port}\"]")?;
+        }
+        if job.case.crowded() {
+            writeln!(text, "[limits]\nmax_connections = 15000")?;
+        }
+        let servers: Vec<String> = job.servers.iter().map(|server| format!("\"{server}\"")).collect();
+        writeln!(text, "[upstreams.origins]\nservers = [{}]", servers.join(", "))?;
+        writeln!(text, "[[routes]]\npath = \"/\"\nupstream = \"origins\"")?;
+        if job.case.cached() {
+            writeln!(text, "[routes.cache]\nttl = \"1h\"\n[cache]\nmemory = \"512MiB\"")?;
+        }
+        Ok(text)
     }
 }

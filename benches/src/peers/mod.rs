@@ -5,7 +5,7 @@ mod lb;
 mod nginx;
 mod varnish;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+pub use nginx::Nginx;
+
 use crate::case::Case;
+use crate::certificate::Certificate;
+use crate::machine::{PROXY_CORE, pause};
 
 /// One of the proxies.
 pub trait Peer {
@@ -25,8 +29,30 @@ pub trait Peer {
     fn note(&self) -> &'static str;
     /// Whether it does this case at all.
     fn can(&self, case: Case) -> bool;
-    /// Writes its configuration into `dir` and gives the command that runs it in the foreground.
-    fn command(&self, case: Case, port: u16, origins: &[u16], dir: &Path) -> anyhow::Result<Command>;
+    /// Writes its configuration into the job's folder and gives the command that runs it in the foreground.
+    fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared>;
+}
+
+/// What a proxy is to do.
+pub struct Job<'a> {
+    /// For which case.
+    pub case: Case,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    /// Where its servers are.
+    pub servers: &'a [SocketAddrV4],
+    /// What it shows to clients that speak TLS.
+    pub certificate: &'a Certificate,
+    /// Its own folder.
+    pub dir: &'a Path,
+}
+
+/// A peer's answer to a job.
+pub enum Prepared {
+    /// Runs it.
+    Ready(Command),
+    /// It does not know a key of its configuration, yet or any more; with its words.
+    Refused(String),
 }
 
 /// Those that are compared.
@@ -57,7 +83,7 @@ impl Drop for Running {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return;
             }
-            pause();
+            pause(BETWEEN_LOOKS);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -69,7 +95,7 @@ pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'s
     let lb_binary: PathBuf = lb
         .canonicalize()
         .with_context(|| format!("no lb at {}: make build", lb.display()))?;
-    let mut peers: Peers = vec![Box::new(nginx::Nginx)];
+    let mut peers: Peers = vec![Box::new(Nginx)];
     let mut absent = Vec::new();
     let others: [(&'static str, Box<dyn Peer>); 2] = [("haproxy", Box::new(haproxy::Haproxy)), ("varnishd", Box::new(varnish::Varnish))];
     for (program, peer) in others {
@@ -80,7 +106,18 @@ pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'s
         }
     }
     absent.extend(["envoy", "pingap"].into_iter().filter(|program| !on_path(program)));
-    peers.push(Box::new(lb::Lb { binary: lb_binary }));
+    for engine in [None, Some("pingora")] {
+        peers.push(Box::new(lb::Lb {
+            binary: lb_binary.clone(),
+            engine,
+        }));
+    }
+    for name in wanted {
+        if !peers.iter().any(|peer| peer.name() == name) {
+            let known: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
+            bail!("unknown peer {name:?}: expected one of {}", known.join(", "));
+        }
+    }
     if !on_path("nginx") || !on_path("wrk") || !on_path("taskset") {
         bail!("expected nginx, wrk and taskset to be installed: make bench installs them");
     }
@@ -89,37 +126,53 @@ pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'s
 }
 
 fn on_path(program: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':')
-        .chain(["/usr/sbin", "/sbin"])
-        .any(|folder| Path::new(folder).join(program).is_file())
+    path().split(':').any(|folder| Path::new(folder).join(program).is_file())
 }
 
-/// Starts a peer on `core` and waits until it accepts.
-pub fn start(peer: &dyn Peer, case: Case, origins: &[u16], core: usize) -> anyhow::Result<Running> {
+/// Starts a peer on its core and waits until it accepts. `None`, with a word about it, when its configuration is refused.
+pub fn start(peer: &dyn Peer, case: Case, servers: &[SocketAddrV4], certificate: &Certificate) -> anyhow::Result<Option<Running>> {
     let dir = tempfile::Builder::new().prefix("compare-").tempdir_in(memory_folder())?;
     let port = free_port()?;
-    let command = peer.command(case, port, origins, dir.path())?;
+    let job = Job {
+        case,
+        port,
+        servers,
+        certificate,
+        dir: dir.path(),
+    };
+    let command = match peer.prepare(&job)? {
+        Prepared::Ready(command) => command,
+        Prepared::Refused(why) => {
+            println!("  {}: left out, its configuration is refused: {}", peer.name(), why.trim());
+            return Ok(None);
+        }
+    };
     let child = Command::new("taskset")
-        .args(["-c", &core.to_string()])
+        .args(["-c", &PROXY_CORE.to_string()])
         .arg(command.get_program())
         .args(command.get_args())
-        .env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()))
+        .env("PATH", path())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(std::fs::File::create(dir.path().join("stdout"))?)
         .stderr(std::fs::File::create(dir.path().join("stderr"))?)
         .spawn()
         .with_context(|| format!("cannot start {}", peer.name()))?;
+    println!("  {}: process {}, port {port}", peer.name(), child.id());
     let running = Running { port, dir, child };
-    wait_for_port(port).with_context(|| {
+    wait_for(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).with_context(|| {
         let said = std::fs::read_to_string(running.dir.path().join("stderr")).unwrap_or_default();
         format!("{} did not start:\n{said}", peer.name())
     })?;
-    Ok(running)
+    Ok(Some(running))
+}
+
+/// Where programs are; some systems keep proxies out of sight of ordinary users.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
 /// A folder in memory where there is one: a peer that stores its cache in files must not wait for a disk.
-fn memory_folder() -> PathBuf {
+pub fn memory_folder() -> PathBuf {
     let shm = PathBuf::from("/dev/shm");
     if shm.is_dir() { shm } else { std::env::temp_dir() }
 }
@@ -136,30 +189,24 @@ pub fn free_port() -> anyhow::Result<u16> {
     bail!("no free port between 12000 and 30000")
 }
 
-/// Waits until somebody accepts on `port`, for ten seconds at most.
-pub fn wait_for_port(port: u16) -> anyhow::Result<()> {
+/// Waits until somebody accepts there, for ten seconds at most.
+pub fn wait_for(address: SocketAddrV4) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while TcpStream::connect(address).is_err() {
         if Instant::now() > deadline {
-            bail!("nobody listens on 127.0.0.1:{port} after 10 s");
+            bail!("nobody listens on {address} after 10 s");
         }
-        pause();
+        pause(BETWEEN_LOOKS);
     }
     Ok(())
 }
 
-/// Between two looks. There is nothing else to do in this program meanwhile.
-#[allow(clippy::disallowed_methods)]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
-}
+/// Between two looks whether something has happened.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// What a version command prints first, on either stream.
 fn first_line(program: &str, argument: &str) -> String {
-    let output = Command::new(program)
-        .arg(argument)
-        .env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()))
-        .output();
+    let output = Command::new(program).arg(argument).env("PATH", path()).output();
     let Ok(output) = output else { return String::from("unknown") };
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_string()

@@ -1,10 +1,9 @@
 //! Varnish.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::process::Command;
 
-use super::{Peer, first_line};
+use super::{Job, Peer, Prepared, first_line};
 use crate::case::Case;
 
 /// Varnish, for what it is made for.
@@ -24,24 +23,29 @@ impl Peer for Varnish {
     }
 
     fn can(&self, case: Case) -> bool {
-        case.cached()
+        matches!(case, Case::Hit | Case::HitMany)
     }
 
-    fn command(&self, _case: Case, port: u16, origins: &[u16], dir: &Path) -> anyhow::Result<Command> {
+    fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {
         let mut text = String::from("vcl 4.1;\nimport directors;\n");
-        for (index, origin) in origins.iter().enumerate() {
-            writeln!(text, "backend s{index} {{ .host = \"127.0.0.1\"; .port = \"{origin}\"; }}")?;
+        for (index, server) in job.servers.iter().enumerate() {
+            writeln!(
+                text,
+                "backend s{index} {{ .host = \"{}\"; .port = \"{}\"; }}",
+                server.ip(),
+                server.port()
+            )?;
         }
         text.push_str("sub vcl_init {\n new pool = directors.round_robin();\n");
-        for index in 0..origins.len() {
+        for index in 0..job.servers.len() {
             writeln!(text, " pool.add_backend(s{index});")?;
         }
         text.push_str("}\nsub vcl_recv { set req.backend_hint = pool.backend(); }\n");
-        let file = dir.join("default.vcl");
+        let file = job.dir.join("default.vcl");
         std::fs::write(&file, text)?;
         let mut command = Command::new("varnishd");
-        command.arg("-F").arg("-n").arg(dir.join("work")).arg("-f").arg(file);
-        command.args(["-a", &format!("127.0.0.1:{port}"), "-s", "malloc,256m", "-T", "none"]);
-        Ok(command)
+        command.arg("-F").arg("-n").arg(job.dir.join("work")).arg("-f").arg(file);
+        command.args(["-a", &format!("127.0.0.1:{}", job.port), "-s", "malloc,256m", "-T", "none"]);
+        Ok(Prepared::Ready(command))
     }
 }

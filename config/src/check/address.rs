@@ -86,7 +86,7 @@ fn network(text: &str) -> Result<Address, Option<String>> {
 }
 
 /// A name that DNS could know (RFC 1123 §2.1; underscores too, which container networks use), and not a misspelt IP address.
-pub(super) fn is_host_name(name: &str) -> bool {
+pub(crate) fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

@@ -8,7 +8,10 @@ mod health;
 mod matching;
 mod route;
 mod server;
+mod tls;
 mod upstream;
+
+pub(crate) use address::is_host_name;
 
 use crate::fields::{Check, Fields};
 use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Upstream};
@@ -44,6 +47,7 @@ pub(crate) fn config(cx: &Check<'_>, root: &Node) -> Option<Config> {
         upstreams: upstreams?.unwrap_or_default(),
         routes: routes?,
         cache: cache?,
+        mentions: Default::default(),
     })
 }
 

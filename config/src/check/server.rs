@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
+use super::tls;
 use crate::fields::{Check, Fields};
 use crate::interpolate::is_reference;
-use crate::model::{AccessLog, Admin, Cache, Limits, LogFormat, LogLevel, LogPath, Secret, Server};
+use crate::model::{AccessLog, Admin, Cache, Engine, Limits, LogFormat, LogLevel, LogPath, Secret, Server};
 use crate::problem::Report;
-use crate::raw::{ACCESS_LOG, ADMIN, CACHE, LIMITS, LOG_FORMAT, LOG_LEVEL, MAX_THREADS, SERVER};
+use crate::raw::{ACCESS_LOG, ADMIN, CACHE, ENGINE, LIMITS, LOG_FORMAT, LOG_LEVEL, MAX_THREADS, SERVER};
 use crate::read::{self, bad};
 use crate::source::Place;
 use crate::suggest::nearest;
@@ -16,25 +17,63 @@ use crate::tree::{Node, Value};
 /// `[server]`.
 pub(super) fn server(cx: &Check<'_>, node: &Node) -> Option<Server> {
     let fields = Fields::open(cx, node, &SERVER)?;
-    let listen = fields.read("listen", |cx, node| read::filled_each(cx, node, placed_socket));
+    let tls = fields.optional("tls", tls::listeners);
+    let listen = listen(&fields);
     let admin = fields.read("admin", admin);
     let threads = fields.read("threads", threads);
     let grace_period = fields.read("grace_period", read::duration);
     let access_log = fields.read("access_log", |cx, node| read::off_or_table(cx, node, access_log));
     let log_level = fields.read("log_level", |cx, node| read::one_of(cx, node, &LOG_LEVEL, log_level));
     let trusted_proxies = fields.read("trusted_proxies", |cx, node| read::list(cx, node, read::network));
+    let engine = fields.read("engine", |cx, node| {
+        read::one_of(cx, node, &ENGINE, |name| match name {
+            "relay" => Some(Engine::Relay),
+            "pingora" => Some(Engine::Pingora),
+            _ => None,
+        })
+    });
     let admin_at = fields.get("admin").map(|node| node.at);
     let known: Vec<_> = listen.iter().flatten().flatten().copied().collect();
     twice(cx, &known, admin.as_ref().and_then(Option::as_ref), admin_at);
+    let over_tls: Vec<_> = tls
+        .iter()
+        .flatten()
+        .flatten()
+        .flatten()
+        .map(|(entry, at)| (entry.listen, *at))
+        .collect();
+    tls::plain_too(cx, &over_tls, &known, admin.as_ref().and_then(Option::as_ref));
     Some(Server {
         listen: listen?.into_iter().map(|placed| Some(placed?.0)).collect::<Option<_>>()?,
+        tls: tls?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|placed| Some(placed?.0))
+            .collect::<Option<_>>()?,
         admin: admin?,
         threads: threads?,
         grace_period: grace_period?,
         access_log: access_log?,
         log_level: log_level?,
         trusted_proxies: trusted_proxies?,
+        engine: engine?,
     })
+}
+
+/// `listen`, which only `tls` can stand in for.
+fn listen(fields: &Fields<'_>) -> Option<Vec<Option<(SocketAddr, Place)>>> {
+    let tls = fields
+        .get("tls")
+        .is_some_and(|node| !matches!(&node.value, Value::Array(list) if list.is_empty()));
+    match fields.get("listen") {
+        Some(node) if tls => read::each(fields.cx, node, placed_socket),
+        Some(node) => read::filled_each(fields.cx, node, placed_socket),
+        None if tls => Some(Vec::new()),
+        None => {
+            fields.missing("listen");
+            None
+        }
+    }
 }
 
 /// Reports addresses that are listened on twice, the admin address among them. Port 0 is another port each time.
@@ -56,7 +95,7 @@ fn placed_socket(cx: &Check<'_>, node: &Node) -> Option<(SocketAddr, Place)> {
 }
 
 /// An IP address and a port to listen on.
-fn socket(cx: &Check<'_>, node: &Node) -> Option<SocketAddr> {
+pub(super) fn socket(cx: &Check<'_>, node: &Node) -> Option<SocketAddr> {
     let text = read::text(cx, node)?;
     let address = text.parse().ok();
     if address.is_none() {
@@ -223,6 +262,7 @@ pub(super) fn limits(cx: &Check<'_>, node: &Node) -> Option<Limits> {
     let max_header_bytes = fields.read("max_header_bytes", read::size_above_0);
     let max_headers = fields.integer("max_headers");
     let max_connections = fields.count("max_connections");
+    let max_connections_per_ip = fields.integer("max_connections_per_ip").map(NonZeroUsize::new);
     Some(Limits {
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
@@ -231,6 +271,7 @@ pub(super) fn limits(cx: &Check<'_>, node: &Node) -> Option<Limits> {
         max_header_bytes: usize::try_from(max_header_bytes?).ok()?,
         max_headers: max_headers?,
         max_connections: max_connections?.try_into().ok()?,
+        max_connections_per_ip: max_connections_per_ip?,
     })
 }
 

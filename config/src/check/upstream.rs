@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use super::address::address;
 use super::header::host_value;
 use super::health::{health_check, passive_health};
+use super::tls;
 use crate::fields::{Check, Fields};
-use crate::model::{Address, Balance, HashOn, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
+use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
 use crate::problem::Report;
 use crate::raw::{BALANCE, PROTOCOL, RETRY, RETRY_ON, SERVER_ENTRY, TIMEOUTS, UPSTREAM};
 use crate::read::{self, bad};
@@ -22,8 +23,10 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         read::one_of(cx, node, &BALANCE, |name| balance(name, &hash_on))
     });
     let servers = fields.read("servers", servers);
-    fields.read("protocol", |cx, node| read::one_of(cx, node, &PROTOCOL, |_| Some(())));
+    let protocol = fields.read("protocol", |cx, node| read::one_of(cx, node, &PROTOCOL, protocol));
+    let tls = fields.optional("tls", |cx, node| tls::upstream(cx, node, name));
     let host = fields.optional("host", host_value);
+    let verifiable = tls::is_verifiable(&fields, protocol, &tls, &host, &servers);
     let unix = servers.iter().flatten().find(|server| matches!(server.address, Address::Unix(_)));
     let health_check = fields.optional("health_check", |cx, node| health_check(cx, node, unix));
     let passive_health = fields.read("passive_health", |cx, node| read::off_or_table(cx, node, passive_health));
@@ -33,7 +36,9 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     Some(Upstream {
         name: name.into(),
         balance: balance.filter(|_| hash_on.is_some())?,
-        servers: servers?,
+        servers: servers.filter(|_| verifiable)?,
+        protocol: protocol?,
+        tls: tls?,
         host: host?,
         health_check: health_check?,
         passive_health: passive_health?,
@@ -51,6 +56,14 @@ fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
         "random" => Some(Balance::Random),
         "p2c" => Some(Balance::P2c),
         "hash" => Some(Balance::Hash(hash_on.clone().unwrap_or(HashOn::ClientIp))),
+        _ => None,
+    }
+}
+
+fn protocol(name: &str) -> Option<Protocol> {
+    match name {
+        "http" => Some(Protocol::Http),
+        "https" => Some(Protocol::Https),
         _ => None,
     }
 }

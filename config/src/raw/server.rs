@@ -15,6 +15,12 @@ pub(crate) const LOG_FORMAT: Choice = Choice {
     names: &["json", "combined"],
     later: &[],
 };
+/// `engine`.
+pub(crate) const ENGINE: Choice = Choice {
+    what: "engine",
+    names: &["relay", "pingora"],
+    later: &[],
+};
 /// The most worker threads.
 pub(crate) const MAX_THREADS: u64 = 1024;
 
@@ -30,9 +36,13 @@ pub(crate) static SERVER: TableDef = TableDef {
         key(
             "listen",
             List(&SOCKET),
-            "Where clients are accepted: HTTP/1.1, and HTTP/2 with prior knowledge.",
-        )
-        .required(),
+            "Where clients are accepted without TLS: HTTP/1.1, and HTTP/2 with prior knowledge. Needed unless there is a [[server.tls]].",
+        ),
+        key(
+            "tls",
+            List(&Table(&SERVER_TLS)),
+            "Where clients are accepted with TLS: HTTP/2 and HTTP/1.1. Entries with the same address are chosen by the name that a client asks for.",
+        ),
         key(
             "admin",
             Either(ADMIN_SHAPES),
@@ -54,8 +64,31 @@ pub(crate) static SERVER: TableDef = TableDef {
             "Clients whose X-Forwarded-* and X-Request-ID headers are believed.",
         )
         .default(Preset::List(&[])),
+        key(
+            "engine",
+            OneOf(ENGINE.names),
+            "What moves the bytes of HTTP/1.1: lb's own engine, or pingora as a way back.",
+        )
+        .text("relay"),
     ],
-    later: &["tls", "proxy_protocol"],
+    later: &["proxy_protocol"],
+};
+
+/// `[[server.tls]]`.
+pub(crate) static SERVER_TLS: TableDef = TableDef {
+    title: "[[server.tls]]",
+    about: "A certificate, and the address that it is shown at. Its files are read again when they change.",
+    keys: &[
+        key("listen", SOCKET, "Where clients are accepted.").required(),
+        key("certificate", Text, "The certificate and its intermediates, in PEM.").required(),
+        key("key", Text, "The certificate's private key, in PEM.").required(),
+        key(
+            "client_ca",
+            Text,
+            "Certificates in PEM, one of which must have signed the certificate that every client then needs.",
+        ),
+    ],
+    later: &[],
 };
 
 /// `server.admin` as a table.
@@ -94,7 +127,7 @@ pub(crate) static LIMITS: TableDef = TableDef {
     title: "[limits]",
     about: "What a client may ask of lb.",
     keys: LIMIT_KEYS,
-    later: &["max_connections_per_ip"],
+    later: &[],
 };
 
 const LIMIT_KEYS: &[Key] = &[
@@ -125,6 +158,12 @@ const LIMIT_KEYS: &[Key] = &[
         "Client connections at once. Over it the longest idle one is closed; with none idle a new one waits to be accepted.",
     )
     .integer(10_000),
+    key(
+        "max_connections_per_ip",
+        Integer(0, MANY),
+        "Client connections at once from one address; 0: no limit.",
+    )
+    .integer(0),
 ];
 
 /// `[cache]`.

@@ -12,8 +12,8 @@ pub(crate) const BALANCE: Choice = Choice {
 /// `protocol`.
 pub(crate) const PROTOCOL: Choice = Choice {
     what: "protocol",
-    names: &["http"],
-    later: &["https", "h2c", "h2"],
+    names: &["http", "https"],
+    later: &["h2c", "h2"],
 };
 /// `health_check.type`.
 pub(crate) const CHECK: Choice = Choice {
@@ -36,7 +36,6 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
     later: &[
-        "tls",
         "panic_percent",
         "slow_start",
         "circuit_breaker",
@@ -62,6 +61,7 @@ const UPSTREAM_KEYS: &[Key] = &[
     )
     .required(),
     key("protocol", OneOf(PROTOCOL.names), "What is spoken with the servers.").text("http"),
+    key("tls", Table(&UPSTREAM_TLS), "Whom to trust and who to be, with protocol = \"https\"."),
     key("host", Text, "The Host header that servers get; without it, they get the client's."),
     key("health_check", Table(&HEALTH_CHECK), "Active checks of each server. Without it, every server counts as healthy from the start."),
     key(
@@ -96,6 +96,27 @@ pub(crate) static SERVER_ENTRY: TableDef = TableDef {
         .integer(1),
         key("max_connections", Integer(0, MANY), "The most requests at once; 0: no limit.").integer(0),
         key("backup", Boolean, "Used only while no other server is eligible.").default(Preset::Boolean(false)),
+    ],
+    later: &[],
+};
+
+/// `tls` of an upstream.
+pub(crate) static UPSTREAM_TLS: TableDef = TableDef {
+    title: "[upstreams.NAME.tls]",
+    about: "Whom to trust and who to be, with protocol = \"https\". A server's certificate is always verified.",
+    keys: &[
+        key(
+            "sni",
+            Text,
+            "The name that servers are asked for, and that their certificates must bear; without it, the server's host name, else `host`, else its IP address.",
+        ),
+        key(
+            "ca",
+            Text,
+            "Certificates in PEM, one of which must have signed a server's; without it, those that the system trusts.",
+        ),
+        key("certificate", Text, "The certificate to show to servers that ask for one, in PEM."),
+        key("key", Text, "The certificate's private key, in PEM."),
     ],
     later: &[],
 };

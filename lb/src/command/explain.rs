@@ -147,18 +147,18 @@ fn explain(out: &mut String, config: &Config, request: &Asked) -> std::fmt::Resu
 }
 
 fn listener(out: &mut String, config: &Config, request: &Asked) -> std::fmt::Result {
-    let listen = &config.server.listen;
-    match listen.iter().find(|address| address.port() == request.port) {
-        Some(address) => writeln!(out, "listener   {address}"),
-        None => {
-            let all: Vec<String> = listen.iter().map(ToString::to_string).collect();
-            writeln!(
-                out,
-                "listener   none on port {}; taken as if it came by one of {}",
-                request.port,
-                all.join(", ")
-            )
-        }
+    let (with, mut listen) = match request.scheme {
+        "https" => (" with TLS", config.server.tls.iter().map(|entry| entry.listen).collect()),
+        _ => ("", config.server.listen.clone()),
+    };
+    listen.dedup();
+    if let Some(address) = listen.iter().find(|address| address.port() == request.port) {
+        return writeln!(out, "listener   {address}{with}");
+    }
+    write!(out, "listener   none{with} on port {}; ", request.port)?;
+    match listen.iter().map(ToString::to_string).reduce(|all, next| format!("{all}, {next}")) {
+        Some(all) => writeln!(out, "taken as if it came by one of {all}"),
+        None => writeln!(out, "taken as if there were one"),
     }
 }
 

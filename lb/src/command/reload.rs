@@ -26,7 +26,7 @@ pub(super) fn run(args: &AdminArgs) -> ExitCode {
 fn changes(body: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let mut out = String::new();
-    for kind in ["upstreams", "routes"] {
+    for kind in ["listeners", "upstreams", "routes"] {
         for how in ["added", "changed", "removed"] {
             let names = value["changes"][kind][how]
                 .as_array()

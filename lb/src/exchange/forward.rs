@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::head::{Editor, RequestHead};
 use super::{Exchange, idempotent};
@@ -242,6 +242,12 @@ impl Exchange {
         self.edit_fetch(out);
         if let Some(host) = self.upstream().and_then(|upstream| upstream.upstream.config().host.as_ref()) {
             out.set(&header::HOST, host.clone());
+        } else if received.authority().is_empty()
+            && let Some(lease) = &self.tries.lease
+            && let Ok(host) = HeaderValue::from_str(lease.server().host())
+        {
+            // HTTP/1.0 need not name one, HTTP/1.1 must (RFC 9112 §3.2): the server's own, as by nginx.
+            out.set(&header::HOST, host);
         }
         if let Some(route) = self.route() {
             filter::edit(&route.config.request_headers, out);

@@ -36,6 +36,7 @@ use crate::admit::{Client, Peer, RequestId, Scheme};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::snapshot::{RouteState, Snapshot, UpstreamState};
+use crate::tls::{ServerTls, UpstreamTls};
 use caching::Caching;
 use forward::Tries;
 
@@ -46,6 +47,22 @@ pub struct Origin {
     pub peer: Peer,
     /// How it came.
     pub scheme: Scheme,
+    /// What a handshake settled, where there was one.
+    pub handshake: Option<Arc<Handshake>>,
+}
+
+/// What the TLS handshake of a connection settled.
+pub struct Handshake {
+    /// What the connection was accepted by.
+    pub listener: Arc<ServerTls>,
+    /// The name that the client asked for (RFC 6066 §3).
+    pub name: Option<String>,
+}
+
+impl std::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handshake").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// One request on its way. See the [module](self).
@@ -111,6 +128,11 @@ impl Exchange {
     /// Idle connections that are kept for the server that was chosen.
     pub fn kept_connections(&self) -> usize {
         self.upstream().map_or(0, |state| state.upstream.config().keepalive)
+    }
+
+    /// How the servers of the request's upstream are met, where that is by TLS.
+    pub fn upstream_tls(&self) -> Option<&Arc<UpstreamTls>> {
+        self.upstream()?.tls.as_ref()
     }
 
     /// Whether the request may be sent once more although a server may have had it (RFC 9110 §9.2.2).

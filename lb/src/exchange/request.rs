@@ -60,6 +60,11 @@ impl Exchange {
 
     fn admit(&mut self, head: &impl RequestHead) -> Result<Decision, Refusal> {
         self.check_head(head)?;
+        if let Some(handshake) = &self.origin.handshake
+            && handshake.listener.is_misdirected(handshake.name.as_deref(), head.authority())
+        {
+            return Err(Refusal::Misdirected);
+        }
         let target = Target::parse(head.target());
         let snapshot = self.snapshot.clone();
         let index = match snapshot.router.find(head, &target) {

@@ -6,27 +6,43 @@ use std::sync::Arc;
 use http::{HeaderName, Method, Version};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::connections::Slot;
+use super::worker::Engines;
 use crate::admit::{Peer, Scheme};
 use crate::engine::h1::{ClientStream, HeadError, HeadFailure, HeadLimits, HeadRead, HeadTimeouts};
-use super::worker::Engines;
 use crate::exchange::head::{Fields, RequestHead};
-use crate::exchange::{Origin, Outcome};
+use crate::exchange::{Exchange, Handshake, Origin, Outcome};
 use crate::reject::{Problem, Refusal};
+use crate::snapshot::Snapshot;
+
+/// A connection that was just accepted.
+pub struct Incoming {
+    /// It has TCP_NODELAY.
+    pub stream: TcpStream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// The address that the listener is bound to; the client may have connected to a narrower one.
+    pub local: SocketAddr,
+    /// The listener as configured. `snapshot` has it, also where a reload has just removed it.
+    pub listen: SocketAddr,
+    /// The configuration by which it was accepted.
+    pub snapshot: Arc<Snapshot>,
+}
 
 /// Serves a connection until it ends.
-pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
-    let Ok(local) = stream.local_addr() else { return };
-    let origin = Origin {
-        peer: Peer::new(address.ip()),
-        scheme: Scheme::Http,
+pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
+    let Some((mut stream, origin)) = opened(incoming).await else {
+        return;
     };
-    let mut stream = Box::new(ClientStream::new(stream, address, local));
     // The place is the socket's, which may close long before or after this function returns.
     let slot = Arc::new(slot);
     let place = Arc::downgrade(&slot);
     stream.hold(slot);
+    if stream.is_http2() {
+        return engines.pingora.serve_http2(stream, &shutdown).await;
+    }
     loop {
         let Some(slot) = place.upgrade() else { return };
         slot.idle();
@@ -63,6 +79,44 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, slot: Slot, engines: 
     }
 }
 
+/// The connection, as it carries HTTP; `None` where the handshake came to nothing: there is no way to say why.
+async fn opened(incoming: Incoming) -> Option<(Box<ClientStream>, Origin)> {
+    let Incoming {
+        stream,
+        peer,
+        local,
+        listen,
+        snapshot,
+    } = incoming;
+    let mut origin = Origin {
+        peer: Peer::new(peer.ip()),
+        scheme: Scheme::Http,
+        handshake: None,
+    };
+    let Some(listener) = snapshot.tls.listener(listen).cloned() else {
+        return Some((Box::new(ClientStream::new(stream, peer, local)), origin));
+    };
+    let deadline = snapshot.config.limits.header_timeout;
+    drop(snapshot);
+    // Boxed, so that a connection that waits does not hold the room that a handshake takes.
+    let tls = match Box::pin(timeout(deadline, listener.accept(stream))).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            tracing::debug!(client = %peer.ip(), %listen, %error, "a handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!(client = %peer.ip(), %listen, "a handshake took too long");
+            return None;
+        }
+    };
+    let name = tls.get_ref().1.server_name().map(str::to_owned);
+    let handshake = Arc::new(Handshake { listener, name });
+    origin.scheme = Scheme::Https;
+    origin.handshake = Some(handshake.clone());
+    Some((Box::new(ClientStream::secured(tls, peer, local, handshake)), origin))
+}
+
 /// The next head; `None` where the connection is to end while it waits for one.
 async fn next(
     stream: &mut ClientStream,
@@ -71,7 +125,8 @@ async fn next(
     shutdown: &mut watch::Receiver<bool>,
 ) -> Option<Result<HeadRead, HeadFailure>> {
     let (limits, timeouts) = {
-        let limits = &engines.pingora.snapshot().config.limits;
+        let snapshot = engines.proxy.peek();
+        let limits = &snapshot.config.limits;
         (HeadLimits::from(limits), HeadTimeouts::from(limits))
     };
     tokio::select! {
@@ -79,6 +134,12 @@ async fn next(
         read = stream.read_head(&limits, &timeouts) => return Some(read),
         () = slot.asked_to_leave() => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+    // What lies in the kernel is not known here before the runtime has looked, as it does while this yields.
+    tokio::select! {
+        biased;
+        read = stream.read_head(&limits, &timeouts) => return Some(read),
+        () = tokio::task::yield_now() => {}
     }
     if stream.is_idle() {
         return None;
@@ -105,7 +166,7 @@ fn refusal(failure: &HeadFailure) -> Option<Refusal> {
 
 /// Tells the client what is wrong with a head that was never whole or never valid, and closes.
 async fn refuse(stream: Box<ClientStream>, engines: &Engines, origin: Origin, refusal: Refusal) {
-    let mut exchange = engines.pingora.exchange(origin);
+    let mut exchange = Exchange::new(&engines.proxy, origin);
     let refusal = exchange.refuse(refusal);
     let problem = exchange.problem(&refusal);
     let outcome = Outcome {

@@ -3,14 +3,17 @@
 //! The main thread keeps a small runtime for everything that is no request: health checks, the admin address, reloads, signals. Workers
 //! ([`worker`]) serve the requests.
 
+mod accept;
 mod connection;
 mod connections;
+mod limit;
 mod listener;
+mod listeners;
+mod pin;
 pub mod reload;
 mod signals;
 mod worker;
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,18 +22,20 @@ use std::time::Duration;
 use anyhow::Context;
 use lb_config::Config;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use connections::Connections;
+pub use listeners::Listeners;
 
 use crate::cache::Cache;
 use crate::observe::{AccessLog, Metrics, log};
 use crate::proxy::{Parts, Proxy};
 use crate::snapshot::{Snapshot, resolve_all};
+use crate::tls::{self, Tls};
 use crate::upstream::Registry;
 
 /// Runs the proxy until it is told to stop. `file` is read again at a reload.
-pub fn run(config: Config, file: PathBuf) -> ExitCode {
+pub fn run(config: Config, tls: Tls, file: PathBuf) -> ExitCode {
     let log = match log::init(config.server.log_level) {
         Ok(log) => log,
         Err(error) => {
@@ -45,7 +50,7 @@ pub fn run(config: Config, file: PathBuf) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(serve(config, file, log));
+    let result = runtime.block_on(serve(config, Arc::new(tls), file, log));
     // What is still under way after the grace period ends here.
     runtime.shutdown_background();
     match result {
@@ -57,22 +62,31 @@ pub fn run(config: Config, file: PathBuf) -> ExitCode {
     }
 }
 
-async fn serve(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Result<()> {
+async fn serve(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle) -> anyhow::Result<()> {
     let threads = threads(&config);
-    let listeners = bind(&config, threads)?;
+    let (listeners, sockets) = Listeners::new(threads);
+    let first = listeners
+        .bind(&listener::specs(&config.server))
+        .map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
     let admin = match &config.server.admin {
         Some(admin) => Some(crate::admin::bind(admin).with_context(|| format!("server.admin: cannot listen on {}", admin.listen))?),
         None => None,
     };
-    let proxy = prepare(config, file, log).await?;
+    let proxy = prepare(config, tls, file, log, listeners).await?;
     let (stop, stopping) = watch::channel(false);
     let mut signals = signals::Signals::new().context("cannot handle signals")?;
+    proxy.snapshot().tls.warn_of_expiry();
+    let watched = proxy.clone();
+    tokio::spawn(tls::watch(move || watched.snapshot().tls.clone()));
     if let Some(admin) = admin {
         tokio::spawn(crate::admin::serve(admin, proxy.clone()));
     }
-    for (index, listeners) in transpose(listeners, threads).into_iter().enumerate() {
-        worker::start(index, proxy.clone(), listeners, stopping.clone()).context("cannot start a worker")?;
+    let cores = pin::plan(threads);
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        let core = cores.get(index).copied();
+        worker::start(index, core, proxy.clone(), sockets, stopping.clone()).context("cannot start a worker")?;
     }
+    proxy.listeners.switch(first).await;
     announce(&proxy, threads);
     signals.until_stopped(&proxy).await;
     tokio::select! {
@@ -82,17 +96,14 @@ async fn serve(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Resul
     Ok(())
 }
 
-async fn prepare(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Result<Arc<Proxy>> {
+async fn prepare(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle, listeners: Listeners) -> anyhow::Result<Arc<Proxy>> {
     let metrics = Metrics::new();
     let registry = Registry::new();
     let cache = Cache::new(config.cache.memory, config.cache.max_object);
-    let connections = Connections::new(config.limits.max_connections.get());
-    let resolved = resolve_all(&config).await.map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!(lines.join("\n"))
-    })?;
+    let connections = Connections::new(config.limits.max_connections.get(), threads(&config));
+    let resolved = resolve_all(&config).await.map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
     let access_log = AccessLog::open(config.server.access_log.as_ref(), metrics.access_log_dropped()).context("server.access_log")?;
-    let snapshot = Snapshot::build(config, resolved, &registry, &metrics, access_log);
+    let snapshot = Snapshot::build(config, tls, resolved, &registry, &metrics, access_log);
     let proxy = Proxy::new(
         file,
         snapshot,
@@ -101,6 +112,7 @@ async fn prepare(config: Config, file: PathBuf, log: log::Handle) -> anyhow::Res
             registry,
             metrics,
             connections,
+            listeners,
             log,
         },
     );
@@ -115,25 +127,20 @@ fn threads(config: &Config) -> usize {
     }
 }
 
-fn bind(config: &Config, threads: usize) -> anyhow::Result<Vec<Vec<TcpListener>>> {
-    let bind = |address| listener::bind(address, threads).with_context(|| format!("server.listen: cannot listen on {address}"));
-    config.server.listen.iter().copied().map(bind).collect()
-}
-
-/// From a list of workers' sockets for each address to a list of addresses' sockets for each worker.
-fn transpose(by_address: Vec<Vec<TcpListener>>, threads: usize) -> Vec<Vec<TcpListener>> {
-    let mut by_worker: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
-    for sockets in by_address {
-        for (worker, socket) in by_worker.iter_mut().zip(sockets) {
-            worker.push(socket);
-        }
-    }
-    by_worker
+/// Errors, one on each line.
+fn lines<T: ToString>(errors: &[T]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn announce(proxy: &Proxy, threads: usize) {
     let server = &proxy.snapshot().config.server;
-    tracing::info!(listen = ?server.listen, admin = server.admin.as_ref().map(|admin| admin.listen.to_string()), threads, "lb is ready");
+    let listen: Vec<_> = listener::specs(server).iter().map(|spec| spec.address).collect();
+    tracing::info!(
+        ?listen,
+        admin = server.admin.as_ref().map(|admin| admin.listen.to_string()),
+        threads,
+        "lb is ready"
+    );
 }
 
 /// Lets what is under way end: no new connection, no further request on an old one, and the end as soon as the last one is through.
@@ -143,7 +150,10 @@ async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>) {
     tracing::info!(connections = proxy.connections.open(), ?grace, "stopping");
     proxy.drain();
     stop.send_replace(true);
+    proxy.connections.stop();
     let deadline = Instant::now() + grace;
+    // Whom the kernel has let in is no connection yet, and is served like the others.
+    let _ = timeout_at(deadline, proxy.listeners.stop()).await;
     while proxy.connections.open() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use lb_config::{Config, Problems};
 use serde::Serialize;
 
+use super::{limit, listener};
 use crate::observe::access_log::OpenError;
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, resolve_all};
+use crate::tls;
 use crate::upstream::ResolveError;
 
 /// Why a reload changed nothing.
@@ -23,6 +25,8 @@ pub enum ReloadError {
     NeedsRestart(Vec<String>),
     /// The access log cannot be opened.
     AccessLog(OpenError),
+    /// Addresses that cannot be listened on.
+    Listen(Vec<listener::BindError>),
     /// Loading died.
     Internal(String),
 }
@@ -34,6 +38,7 @@ impl fmt::Display for ReloadError {
             ReloadError::Resolve(errors) => lines(f, errors.iter()),
             ReloadError::NeedsRestart(reasons) => lines(f, reasons.iter()),
             ReloadError::AccessLog(error) => write!(f, "server.access_log: {error}"),
+            ReloadError::Listen(errors) => lines(f, errors.iter()),
             ReloadError::Internal(error) => f.write_str(error),
         }
     }
@@ -52,6 +57,8 @@ fn lines<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item 
 /// What a reload changed, by name.
 #[derive(Debug, Default, Serialize)]
 pub struct Changes {
+    /// Listeners that are new, changed or gone.
+    pub listeners: Delta,
     /// Upstreams that are new, changed or gone.
     pub upstreams: Delta,
     /// Routes that are new, changed or gone.
@@ -85,11 +92,13 @@ pub async fn reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
 
 async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
     let file = proxy.file().to_path_buf();
-    let config = tokio::task::spawn_blocking(move || lb_config::load(&file))
+    let old = proxy.snapshot();
+    let before = old.tls.clone();
+    let load = move || lb_config::load(&file).and_then(|config| Ok((tls::load(&config, Some(&before))?, config)));
+    let (tls, config) = tokio::task::spawn_blocking(load)
         .await
         .map_err(|error| ReloadError::Internal(error.to_string()))?
         .map_err(ReloadError::File)?;
-    let old = proxy.snapshot();
     needs_restart(&old.config, &config)?;
     let resolved = resolve_all(&config).await.map_err(ReloadError::Resolve)?;
     let access_log = old
@@ -97,8 +106,22 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
         .reload(config.server.access_log.as_ref())
         .map_err(ReloadError::AccessLog)?;
     let changes = compare(&old.config, &config);
-    let snapshot = Arc::new(Snapshot::build(config, resolved, &proxy.registry, &proxy.metrics, access_log));
+    let snapshot = Arc::new(Snapshot::build(
+        config,
+        Arc::new(tls),
+        resolved,
+        &proxy.registry,
+        &proxy.metrics,
+        access_log,
+    ));
+    let listeners = proxy
+        .listeners
+        .bind(&listener::specs(&snapshot.config.server))
+        .map_err(ReloadError::Listen)?;
+    // From here on nothing fails.
+    proxy.listeners.retire(&listeners, &old);
     apply(proxy, snapshot);
+    proxy.listeners.switch(listeners).await;
     Ok(changes)
 }
 
@@ -107,6 +130,7 @@ pub fn apply(proxy: &Arc<Proxy>, snapshot: Arc<Snapshot>) {
     let config = &snapshot.config;
     proxy.cache.set_bounds(config.cache.memory, config.cache.max_object);
     proxy.connections.set_max(config.limits.max_connections.get());
+    proxy.connections.count_by_address(limit::per_ip(&config.limits).is_some());
     proxy.log.set_level(config.server.log_level);
     proxy.swap(snapshot.clone());
     proxy.registry.commit(&snapshot.live(), &tokio::runtime::Handle::current());
@@ -133,7 +157,6 @@ fn needs_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
             ));
         }
     };
-    differs("listen", format!("{:?}", old.listen), format!("{:?}", new.listen));
     differs("admin", admin(old), admin(new));
     differs("threads", threads(old), threads(new));
     if reasons.is_empty() {
@@ -158,7 +181,9 @@ fn threads(server: &lb_config::Server) -> String {
 }
 
 fn compare(old: &Config, new: &Config) -> Changes {
+    let (before, after) = (listener::specs(&old.server), listener::specs(&new.server));
     Changes {
+        listeners: delta(&before, &after, |spec| spec.address.to_string(), |a, b| a == b),
         upstreams: delta(&old.upstreams, &new.upstreams, |upstream| upstream.name.to_string(), |a, b| a == b),
         routes: delta(
             &old.routes,

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_config::{Address, Balance, CheckKind, HealthCheck, PassiveHealth, Retry, RetryOn, Timeouts, UpstreamServer};
+use lb_config::{Address, Balance, CheckKind, HealthCheck, PassiveHealth, Protocol, Retry, RetryOn, Timeouts, UpstreamServer};
 
 use super::resolve::ResolvedServer;
 use super::{Lease, Registry, ResolvedAddress, ResolvedUpstream, Server, Upstream};
@@ -43,6 +43,8 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
         name: "users".into(),
         balance: Balance::LeastConn,
         servers,
+        protocol: Protocol::Http,
+        tls: None,
         host: None,
         health_check: None,
         passive_health: Some(PassiveHealth {
@@ -91,6 +93,7 @@ pub(super) fn resolved(config: &lb_config::Upstream) -> ResolvedUpstream {
             weight,
             max_connections,
             backup,
+            tls_name: config.tls_name(&server.address),
         }
     };
     ResolvedUpstream {
@@ -104,7 +107,7 @@ pub(super) fn upstream(config: &lb_config::Upstream) -> Arc<Upstream> {
 }
 
 pub(super) fn build(registry: &Arc<Registry>, config: &lb_config::Upstream) -> Arc<Upstream> {
-    registry.build(config, resolved(config))
+    registry.build(config, resolved(config), None)
 }
 
 /// Takes so many leases.

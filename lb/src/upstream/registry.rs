@@ -14,9 +14,10 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::check::{self, Check, CheckKey, Status};
+use super::check::{self, Check, CheckKey, Secured, Status};
 use super::pool::Pool;
 use super::{ResolvedUpstream, Server, Upstream};
+use crate::tls::UpstreamTls;
 
 /// See the module. One for the process.
 #[derive(Default)]
@@ -42,15 +43,22 @@ impl Registry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The upstream that `config` describes, over the live state that its name and its servers' addresses have.
-    pub fn build(self: &Arc<Self>, config: &lb_config::Upstream, resolved: ResolvedUpstream) -> Arc<Upstream> {
+    /// The upstream that `config` describes, over the live state that its name and its servers' addresses have. `tls` is how its servers
+    /// are met, where that is by TLS.
+    pub fn build(
+        self: &Arc<Self>,
+        config: &lb_config::Upstream,
+        resolved: ResolvedUpstream,
+        tls: Option<&Arc<UpstreamTls>>,
+    ) -> Arc<Upstream> {
         let mut inner = self.inner();
         let pool = inner.pool(&config.name, &self.epoch);
         let server = |server: super::resolve::ResolvedServer| {
+            let secured = || Some(Secured::new(tls?, server.tls_name.as_ref()?));
             let key = config
                 .health_check
                 .as_ref()
-                .map(|check| CheckKey::new(&server.address, check, config.host.as_ref()));
+                .map(|check| CheckKey::new(&server.address, check, config.host.as_ref(), secured()));
             let check = key.map(|key| inner.check(key, &self.epoch));
             Arc::new(Server::new(&pool, server, config.passive_health.clone(), check))
         };

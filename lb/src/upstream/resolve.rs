@@ -35,6 +35,8 @@ pub(super) struct ResolvedServer {
     pub(super) weight: u32,
     pub(super) max_connections: Option<NonZeroU32>,
     pub(super) backup: bool,
+    /// The name that its certificate must bear; `None` where TLS is not spoken.
+    pub(super) tls_name: Option<Arc<str>>,
 }
 
 /// Servers of an upstream that have no address.
@@ -79,6 +81,7 @@ pub async fn resolve(config: &lb_config::Upstream) -> Result<ResolvedUpstream, R
                         weight,
                         max_connections,
                         backup,
+                        tls_name: config.tls_name(&server.address),
                     });
                 }
             }

@@ -124,6 +124,11 @@ impl Server {
         }
     }
 
+    /// The name that its certificate must bear; `None` where TLS is not spoken with it.
+    pub fn tls_name(&self) -> Option<&str> {
+        self.config.tls_name.as_deref()
+    }
+
     /// The name of its upstream.
     pub fn upstream(&self) -> &Arc<str> {
         self.pool.name()

@@ -7,6 +7,7 @@
 //! * `toml broken` is a whole file whose errors are shown by `$ lb check -c bad.toml` in a `console` block, word for word.
 
 use std::fs;
+use std::path::Path;
 
 use lb_tests::command;
 
@@ -35,9 +36,32 @@ fn complete(fragment: &str) -> String {
     text + fragment
 }
 
+/// Makes the files that a configuration names as `….pem`: a certificate, which is its own authority, and its key.
+fn certificates(folder: &Path, text: &str) {
+    let names: Vec<&str> = text.split('"').filter(|name| name.ends_with(".pem")).collect();
+    if names.is_empty() {
+        return;
+    }
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for name in names {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let is_key = name.ends_with("key.pem");
+        fs::write(path, if is_key { signing_key.serialize_pem() } else { cert.pem() }).unwrap();
+    }
+}
+
+/// What `lb check` says of this text, in a folder with the certificates that it names.
+async fn check(text: &str) -> command::Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), text);
+    let file = folder.path().join("lb.toml");
+    fs::write(&file, text).unwrap();
+    command::run("lb", &["check", "-c", file.to_str().unwrap()], ENVIRONMENT).await
+}
+
 #[tokio::test]
 async fn every_configuration_in_them_passes_lb_check() {
-    let folder = tempfile::tempdir().unwrap();
     let mut checked = 0;
     for name in documents() {
         for block in blocks(&read(&name)) {
@@ -50,9 +74,7 @@ async fn every_configuration_in_them_passes_lb_check() {
                     continue;
                 }
             };
-            let file = folder.path().join("lb.toml");
-            fs::write(&file, &text).unwrap();
-            let outcome = command::run("lb", &["check", "-c", file.to_str().unwrap()], ENVIRONMENT).await;
+            let outcome = check(&text).await;
             assert_eq!(outcome.code, 0, "{name}:{}: {}\n{text}", block.line, outcome.stderr);
             checked += 1;
         }
@@ -61,7 +83,7 @@ async fn every_configuration_in_them_passes_lb_check() {
     for name in [listed("docker", ".toml"), listed("config", ".toml")].concat() {
         // `config/Cargo.toml` is no configuration.
         if !name.ends_with("Cargo.toml") {
-            let outcome = command::run("lb", &["check", "-c", root().join(&name).to_str().unwrap()], ENVIRONMENT).await;
+            let outcome = check(&read(&name)).await;
             assert_eq!(outcome.code, 0, "{name}: {}", outcome.stderr);
         }
     }

@@ -25,6 +25,7 @@ const METRICS: &[&str] = &[
     "lb_cache_bytes",
     "lb_cache_objects",
     "lb_connections",
+    "lb_rate_limited_total",
     "lb_config_reloads_total",
     "lb_access_log_dropped_total",
     "lb_build_info",
@@ -77,7 +78,7 @@ async fn every_key_is_documented_with_its_range_and_default_and_no_other() {
     for (path, (keys, required)) in &all {
         let title = match path.as_str() {
             "" => "The top of the file".into(),
-            "routes" => "`[[routes]]`".into(),
+            "routes" | "server.tls" => format!("`[[{path}]]`"),
             "upstreams.NAME.servers" => "Entries of `upstreams.NAME.servers`".into(),
             _ => format!("`[{path}]`"),
         };

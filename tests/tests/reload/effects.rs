@@ -63,15 +63,15 @@ async fn a_request_under_way_ends_by_the_configuration_that_it_began_with() {
 }
 
 #[tokio::test]
-async fn a_changed_listener_is_refused_with_a_reason() {
+async fn what_only_a_restart_can_change_is_refused_with_a_reason() {
     let origin = Origin::named("origin").await;
     let mut lb = Lb::start(&versioned(&origin, 1)).await;
-    let server = "[server]\nlisten = [\"@LISTEN2@\"]\nadmin = \"@ADMIN@\"\n\n";
+    let server = "[server]\nlisten = [\"@LISTEN@\"]\nadmin = \"@ADMIN@\"\nthreads = 7\n\n";
     lb.write_config(&format!("{server}{}", versioned(&origin, 2)));
-    assert!(!lb.hang_up().await, "a changed listener was taken");
+    assert!(!lb.hang_up().await, "a changed number of threads was taken");
     let answer = lb.reload_by_api().await;
     assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("listen"), "{}", answer.text());
+    assert!(answer.text().contains("threads"), "{}", answer.text());
     assert_eq!(lb.get("/version").await.text(), "1", "nothing of it is used");
     assert_eq!(lb.reloads().await, (0, 2));
 }

@@ -5,6 +5,7 @@
 mod bad_files;
 mod effects;
 mod footprint;
+mod listeners;
 mod signals;
 mod streams;
 

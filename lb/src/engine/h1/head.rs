@@ -49,12 +49,6 @@ impl HeadLimits {
     }
 }
 
-impl From<&lb_config::Limits> for HeadLimits {
-    fn from(limits: &lb_config::Limits) -> Self {
-        Self::new(limits.max_header_bytes, limits.max_headers)
-    }
-}
-
 /// Reads one head from a buffer that grows between calls.
 #[derive(Debug)]
 pub struct Parser {

@@ -13,6 +13,9 @@ mod chars;
 mod error;
 mod fields;
 pub mod head;
+#[cfg(test)]
+mod invariants;
+mod limits;
 mod parsed;
 pub mod response;
 mod span;

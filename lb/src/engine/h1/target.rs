@@ -66,6 +66,7 @@ fn method_len(line: &[u8]) -> Result<usize, HeadError> {
         None if line.len() > MAX_METHOD => Err(HeadError::NotImplemented("method not implemented")),
         None => Err(HeadError::Malformed("request line without target")),
         Some(0) => Err(HeadError::Malformed("request line without method")),
+        Some(len) if line[len] == b'\r' => Err(HeadError::Malformed("request line without target")),
         Some(_) => Err(HeadError::Malformed("invalid byte in the method")),
     }
 }

@@ -22,14 +22,13 @@ use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
 use super::h1::{ClientControl, ClientStream};
-use crate::exchange::{Exchange, Origin};
+use crate::exchange::Origin;
 use crate::proxy::Proxy;
-use crate::snapshot::Snapshot;
+use crate::tls::NO_ROOTS;
 use phases::Phases;
 
 /// One worker's engine: pingora's proxy with a connector, and so with idle upstream connections, of its own.
 pub struct Engine {
-    proxy: Arc<Proxy>,
     pingora: Arc<HttpProxy<Phases>>,
 }
 
@@ -47,6 +46,7 @@ impl Engine {
     pub fn new(proxy: Arc<Proxy>, pool: usize) -> Engine {
         let conf = ServerConf {
             threads: 1,
+            ca_file: Some(NO_ROOTS.to_owned()),
             upstream_keepalive_pool_size: pool,
             // How often is the exchange's decision; this only must not come first.
             max_retries: usize::MAX,
@@ -57,19 +57,8 @@ impl Engine {
         options.h2_idle_timeout = Some(proxy.snapshot().config.limits.idle_timeout);
         pingora.server_options = Some(options);
         Engine {
-            proxy,
             pingora: Arc::new(pingora),
         }
-    }
-
-    /// The configuration in force.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.proxy.snapshot()
-    }
-
-    /// An exchange for what never reaches pingora: a head that was refused as it was read.
-    pub fn exchange(&self, origin: Origin) -> Exchange {
-        Exchange::new(&self.proxy, origin)
     }
 
     /// Serves the request whose head the stream has read. Gives the connection back when another request may come by it.

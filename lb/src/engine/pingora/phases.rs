@@ -9,14 +9,14 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::heads::{Body, Edits, Request, Response, edit_request, edit_response};
 use super::{Connection, failure, inet, reply};
 use crate::admit::{Peer, Scheme};
 use crate::cache::Follower;
-use crate::exchange::{Decision, Exchange, Next, Origin, Outcome, Sent, Verdict};
+use crate::exchange::{Decision, Exchange, Handshake, Next, Origin, Outcome, Sent, Verdict};
 use crate::filter;
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
@@ -49,14 +49,7 @@ impl Phases {
     fn begin(&self, session: &Session, ctx: &mut Context) {
         let origin = match &ctx.connection {
             Some(connection) => connection.origin.clone(),
-            None => {
-                let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
-                let address = inet(session.client_addr()).map_or(unknown, |address| address.ip());
-                Origin {
-                    peer: Peer::new(address),
-                    scheme: Scheme::Http,
-                }
-            }
+            None => of_http2(session),
         };
         ctx.exchange = Some(Exchange::new(&self.proxy, origin));
     }
@@ -86,6 +79,19 @@ impl Phases {
             }
         };
         Ok(exchange.joined(joined, &request))
+    }
+}
+
+/// Where an HTTP/2 connection comes from: pingora has told nobody, but has kept what its stream said.
+fn of_http2(session: &Session) -> Origin {
+    let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
+    let address = inet(session.client_addr()).map_or(unknown, |address| address.ip());
+    let kept = session.digest().and_then(|digest| digest.proxy_digest.as_ref()?.user_data.as_ref());
+    let handshake = kept.and_then(|kept| kept.downcast_ref::<Arc<Handshake>>()).cloned();
+    Origin {
+        peer: Peer::new(address),
+        scheme: if handshake.is_some() { Scheme::Https } else { Scheme::Http },
+        handshake,
     }
 }
 
@@ -189,13 +195,17 @@ impl ProxyHttp for Phases {
         let Some(exchange) = ctx.exchange.as_mut() else {
             return Err(Error::new_in(REFUSED));
         };
-        let mut peer = match exchange.server() {
-            Ok(server) => match server.address() {
-                ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),
-                ResolvedAddress::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
-            },
-            Err(_) => return Err(Error::new_in(REFUSED)),
+        let Ok(server) = exchange.server() else {
+            return Err(Error::new_in(REFUSED));
         };
+        let mut peer = match server.address() {
+            ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),
+            ResolvedAddress::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
+        };
+        if let Some(tls) = exchange.upstream_tls() {
+            tls.prepare(&server, &mut peer)
+                .or_err(ErrorType::InternalError, "a server without a name")?;
+        }
         // What ends at this hop is decided by `filter`.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         if let Some(timeouts) = exchange.timeouts() {
@@ -253,7 +263,11 @@ impl ProxyHttp for Phases {
         }
     }
 
-    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // pingora would write it as the last chunk, and then the last chunk.
+            *body = None;
+        }
         let (Some(exchange), Some(piece)) = (ctx.exchange.as_mut(), body.as_ref()) else {
             return Ok(());
         };
@@ -377,8 +391,11 @@ impl ProxyHttp for Phases {
         }
         // An answer without a length ends where the connection ends, and must not look whole. One with a length shows that it is cut, and
         // a reset would only take from the client what it has been sent.
-        if let (true, Some(connection)) = (begun && !framed(session), &ctx.connection) {
-            connection.control.abort();
+        if let (true, Some(connection)) = (begun, &ctx.connection) {
+            connection.control.cut();
+            if !framed(session) {
+                connection.control.abort();
+            }
         }
         FailToProxy {
             error_code: 0,

@@ -66,7 +66,11 @@ impl Relay {
         exchange.edit_own(&mut editor);
         connection(&mut editor, request, keep);
         editor.finish();
-        let body = if request.parsed().method() == Method::HEAD { &[] } else { answer.body };
+        let body = if request.parsed().method() == Method::HEAD {
+            &[]
+        } else {
+            answer.body
+        };
         let sent = client
             .send_all(&mut [IoSlice::new(&head), IoSlice::new(body)], stall(exchange))
             .await;
@@ -148,8 +152,11 @@ impl Relay {
             ended.client_left = true;
             return ended;
         }
-        if !whole && !framed && !chunked {
-            client.abort();
+        if !whole {
+            client.cut();
+            if !framed && !chunked {
+                client.abort();
+            }
         }
         ended.keep_alive = keep && whole;
         ended

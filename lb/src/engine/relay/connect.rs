@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::time::timeout;
@@ -13,6 +14,7 @@ use super::transport::{Socket, Transport};
 use super::upstream::Connection;
 use crate::engine::h1::ClientStream;
 use crate::exchange::{Exchange, Failure};
+use crate::tls::UpstreamTls;
 use crate::upstream::Server;
 
 /// Why there is no connection.
@@ -25,10 +27,10 @@ pub(super) enum ConnectError {
 
 impl Relay {
     /// What connections to this server have in common.
-    pub(super) fn key(&self, server: &Server) -> Key {
+    pub(super) fn key(exchange: &Exchange, server: &Server) -> Key {
         Key {
             address: server.address().clone(),
-            identity: 0,
+            identity: exchange.upstream_tls().map_or(0, |tls| tls.identity(server)),
         }
     }
 
@@ -44,7 +46,7 @@ impl Relay {
             return Ok(connection);
         }
         let limit = exchange.timeouts().map(|timeouts| timeouts.connect).unwrap_or_default();
-        let mut connecting = pin!(timeout(limit, open(server)));
+        let mut connecting = pin!(timeout(limit, open(server, exchange.upstream_tls())));
         let opened = poll_fn(|cx| {
             if let Poll::Ready(opened) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Some(opened));
@@ -67,7 +69,17 @@ impl Relay {
     }
 }
 
-async fn open(server: &Server) -> io::Result<Connection> {
+async fn open(server: &Server, tls: Option<&Arc<UpstreamTls>>) -> io::Result<Connection> {
     let socket = Socket::connect(server.address()).await?;
-    Ok(Connection::new(Transport::Plain(socket)))
+    let transport = match tls {
+        None => Transport::Plain(socket),
+        Some(tls) => match Box::pin(tls.connect(server, socket)).await {
+            Ok(stream) => Transport::Tls(Box::new(stream)),
+            Err(error) => {
+                tracing::warn!(server = &**server.name(), %error, "the TLS handshake with a server failed");
+                return Err(error);
+            }
+        },
+    };
+    Ok(Connection::new(transport))
 }

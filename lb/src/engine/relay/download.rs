@@ -92,7 +92,10 @@ impl Download {
     /// The server broke off: what had come before goes to the client yet, so that it sees where.
     pub(super) async fn last_words(&mut self, client: &mut ClientStream, server: &Connection) {
         if client.has_client() && self.splice.is_none() {
-            let mut pieces = [IoSlice::new(&self.before[self.before_sent..]), IoSlice::new(&server.received()[..self.run])];
+            let mut pieces = [
+                IoSlice::new(&self.before[self.before_sent..]),
+                IoSlice::new(&server.received()[..self.run]),
+            ];
             // It may have left as well.
             let _ = client.send_all(&mut pieces, self.stall).await;
         }
@@ -221,7 +224,13 @@ impl Download {
     }
 
     /// Writes what waits.
-    fn poll_send(&mut self, client: &mut ClientStream, server: &mut Connection, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
+    fn poll_send(
+        &mut self,
+        client: &mut ClientStream,
+        server: &mut Connection,
+        exchange: &Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), DownloadError>> {
         while self.has_waiting() {
             let before = &self.before[self.before_sent..];
             let run = &server.received()[..self.run];
@@ -315,7 +324,12 @@ impl Download {
     }
 
     /// Nothing comes from the server. Meanwhile the client may leave.
-    fn poll_server_waits(&mut self, client: &mut ClientStream, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
+    fn poll_server_waits(
+        &mut self,
+        client: &mut ClientStream,
+        exchange: &Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), DownloadError>> {
         if client.has_client() && client.is_body_done() && client.poll_gone(cx).is_ready() {
             lose(client, exchange)?;
         }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
@@ -22,7 +21,6 @@ use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 use crate::exchange::{Exchange, Failure, Next, Sent, Verdict};
 use crate::filter;
 use crate::reject::Refusal;
-use crate::upstream::Server;
 
 /// Interim answers to one request. A server that sends more is out of its mind.
 const INTERIM: usize = 64;
@@ -53,9 +51,9 @@ impl Relay {
                 Ok(server) => server,
                 Err(refusal) => return self.refuse(client, request, exchange, &refusal).await,
             };
-            let key = self.key(&server);
+            let key = Self::key(exchange, &server);
             let (trouble, reused) = match self.connect(client, exchange, &server, &key).await {
-                Ok(mut connection) => match self.ask(client, request, exchange, &server, &mut connection, &mut upload).await {
+                Ok(mut connection) => match self.ask(client, request, exchange, &mut connection, &mut upload).await {
                     Ok(Verdict::Retry) => continue,
                     Ok(Verdict::Relay) => return self.pass_on(client, request, exchange, (key, connection), upload).await,
                     Err(trouble) => (trouble, connection.reused),
@@ -87,12 +85,11 @@ impl Relay {
         client: &mut ClientStream,
         request: &Request,
         exchange: &mut Exchange,
-        server: &Arc<Server>,
         connection: &mut Connection,
         upload: &mut Upload,
     ) -> Result<Verdict, Trouble> {
         exchange.connected();
-        write_request(&mut upload.head, request, exchange, server);
+        write_request(&mut upload.head, request, exchange);
         upload.restart(exchange.timeouts().map(|timeouts| timeouts.write).unwrap_or_default());
         for _ in 0..INTERIM {
             let mut asking = Asking {
@@ -181,6 +178,7 @@ impl Relay {
                 download.last_words(client, &server).await;
                 // An answer without a length ends where the connection ends, and must not look whole. One with a length shows that it is cut, and
                 // a reset would only take from the client what it has been sent.
+                client.cut();
                 if form == Form::Content || (framing == ResponseFraming::UntilClose && form != Form::Chunks) {
                     client.abort();
                 }
@@ -245,7 +243,7 @@ impl Asking<'_> {
 }
 
 /// The head for the server.
-fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange, server: &Server) {
+fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange) {
     let head = request.head();
     out.clear();
     out.extend_from_slice(head.method().as_str().as_bytes());
@@ -256,13 +254,9 @@ fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange, ser
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let mut editor = HeadEditor::new(out, head.lines());
-    if head.get(&header::HOST).is_none_or(<[u8]>::is_empty) {
-        // HTTP/1.0 need not name one, HTTP/1.1 must (RFC 9112 §3.2).
-        editor.take_away("host");
-        match head.authority() {
-            [] => editor.put("host", server.host().as_bytes()),
-            authority => editor.put("host", authority),
-        }
+    if head.get(&header::HOST).is_none() && !head.authority().is_empty() {
+        // HTTP/1.0 in absolute form: the authority becomes the field (RFC 9112 §3.2.2).
+        editor.put("host", head.authority());
     }
     exchange.edit_request(&head, &mut editor);
     if exchange.kept_connections() == 0 {

@@ -43,7 +43,7 @@ impl Pool {
     pub(super) fn take(&self, key: &Key, surely: bool) -> Option<Connection> {
         let mut idle = self.lock();
         let stack = idle.get_mut(key)?;
-        while let Some(Idle { connection, .. }) = stack.pop() {
+        while let Some(Idle { mut connection, .. }) = stack.pop() {
             if connection.is_quiet() && (!surely || connection.is_quiet_now()) {
                 return Some(connection);
             }
@@ -67,7 +67,7 @@ impl Pool {
     fn sweep(&self, now: Instant) {
         let mut idle = self.lock();
         idle.retain(|_, stack| {
-            stack.retain(|idle| idle.until > now && idle.connection.is_quiet());
+            stack.retain_mut(|idle| idle.until > now && idle.connection.is_quiet());
             !stack.is_empty()
         });
     }

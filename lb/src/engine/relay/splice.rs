@@ -103,10 +103,7 @@ impl Splice {
     pub(super) fn between(one: Option<&TcpStream>, other: Option<&Socket>) -> Option<Self> {
         one.and(other)?;
         let pipe = PIPES.with_borrow_mut(Vec::pop).or_else(|| Pipe::new().ok())?;
-        Some(Self {
-            pipe: Some(pipe),
-            held: 0,
-        })
+        Some(Self { pipe: Some(pipe), held: 0 })
     }
 
     /// Whether nothing is on its way.

@@ -2,10 +2,11 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::upstream::ResolvedAddress;
 
@@ -38,15 +39,6 @@ impl Socket {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
         }
-    }
-
-    /// Whether the other side has sent nothing and not closed, as far as the kernel knows.
-    pub(super) fn is_quiet(&self) -> bool {
-        let read = match self {
-            Self::Tcp(tcp) => tcp.try_read(&mut [0]),
-            Self::Unix(unix) => unix.try_read(&mut [0]),
-        };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -91,27 +83,40 @@ impl AsyncWrite for Socket {
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Transport {
     pub(super) fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
         }
     }
 
     /// The socket, where the bytes on it are the bytes of HTTP.
-    pub(super) fn plain(&self) -> Option<&Socket> {
+    pub(super) const fn plain(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
+            Self::Tls(_) => None,
         }
     }
 
     /// Ready once a read may give something.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(socket) => socket.poll_readable(cx),
+            // What was decrypted already makes no socket readable.
+            Self::Tls(tls) if !tls.get_ref().1.wants_read() => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Tls(_) => self.socket().poll_readable(cx),
         }
+    }
+
+    /// Whether the other side has said nothing and not closed, as far as the runtime knows. What TLS says for itself (session tickets come after
+    /// the handshake) is read.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut now = Context::from_waker(Waker::noop());
+        let mut byte = [0];
+        Pin::new(self).poll_read(&mut now, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 }
 
@@ -119,6 +124,7 @@ macro_rules! through {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {
             Transport::Plain($io) => $call,
+            Transport::Tls($io) => $call,
         }
     };
 }

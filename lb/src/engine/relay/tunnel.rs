@@ -41,7 +41,13 @@ pub(super) async fn run(client: &mut ClientStream, exchange: &mut Exchange, serv
         down.poll(&mut transport, client, cx)
     });
     let passed: io::Result<()> = passed.await;
-    tracing::debug!(request_id = exchange.id().as_str(), up = up.passed, down = down.passed, ?passed, "a tunnel ended");
+    tracing::debug!(
+        request_id = exchange.id().as_str(),
+        up = up.passed,
+        down = down.passed,
+        ?passed,
+        "a tunnel ended"
+    );
     exchange.tunnelled(up.passed);
     Ended {
         status: Some(StatusCode::SWITCHING_PROTOCOLS),

@@ -126,7 +126,8 @@ impl Upload {
     fn take(&mut self, client: &mut ClientStream, exchange: &mut Exchange) -> Result<(), UploadError> {
         let taken = client.advance_body().map_err(|_| malformed(exchange))?;
         self.count(client, exchange)?;
-        if self.kept && self.body.len() + taken > KEPT {
+        // Of chunks, what they hold counts, and their lines within reason.
+        if self.counted > KEPT as u64 || self.body.len() + taken > 4 * KEPT {
             self.kept = false;
         }
         if !self.kept {

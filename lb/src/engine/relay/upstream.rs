@@ -44,8 +44,8 @@ impl Connection {
     }
 
     /// Whether it may carry another request: the server has neither closed it nor said what nobody asked for.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.inbox.is_empty() && self.transport.socket().is_quiet()
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.inbox.is_empty() && self.transport.is_quiet()
     }
 
     /// The same, asking the kernel in any case.

@@ -41,6 +41,7 @@ pub struct Metrics {
     reloads_ok: Counter,
     reloads_failed: Counter,
     access_log_dropped: Arc<Counter>,
+    connections_limited: Counter,
 }
 
 /// By name, in the order in which they are shown.
@@ -88,6 +89,11 @@ impl Metrics {
     /// Counts a reload.
     pub fn reloaded(&self, ok: bool) {
         if ok { &self.reloads_ok } else { &self.reloads_failed }.add(1);
+    }
+
+    /// Counts a connection that was refused because its client has `max_connections_per_ip`.
+    pub fn connection_limited(&self) {
+        self.connections_limited.add(1);
     }
 
     /// Where the access log counts the lines that it lost.

@@ -62,6 +62,12 @@ impl Metrics {
         page.gauge("lb_cache_bytes", "Bytes that stored responses take.", one(gauges.cache_bytes));
         page.gauge("lb_cache_objects", "Stored responses.", one(gauges.cache_objects));
         page.gauge("lb_connections", "Client connections.", one(gauges.connections));
+        let limited = (labels([("limit", "max_connections_per_ip")]), self.connections_limited.get());
+        page.counter(
+            "lb_rate_limited_total",
+            "What was refused because of a limit on clients.",
+            [limited],
+        );
         let reloads = [("ok", &self.reloads_ok), ("error", &self.reloads_failed)];
         let reloads = reloads.map(|(result, counter)| (labels([("result", result)]), counter.get()));
         page.counter("lb_config_reloads_total", "Reloads of the configuration.", reloads);

@@ -14,7 +14,9 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::HealthCheck;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
+use super::Secured;
 use super::tcp::{connect, within};
+use crate::upstream::ResolvedAddress;
 
 /// Bytes that are read in search of a head.
 const MAX_HEAD: usize = 64 << 10;
@@ -22,6 +24,7 @@ const MAX_HEAD: usize = 64 << 10;
 /// See the module.
 pub(super) struct HttpCheck {
     request: Vec<u8>,
+    tls: Option<Secured>,
     expect: RangeInclusive<u16>,
     timeout: Duration,
     rise: usize,
@@ -29,7 +32,13 @@ pub(super) struct HttpCheck {
 }
 
 impl HttpCheck {
-    pub(super) fn new(check: &lb_config::HealthCheck, path: &str, host: Option<&HeaderValue>, expect: RangeInclusive<u16>) -> Self {
+    pub(super) fn new(
+        check: &lb_config::HealthCheck,
+        path: &str,
+        host: Option<&HeaderValue>,
+        expect: RangeInclusive<u16>,
+        tls: Option<Secured>,
+    ) -> Self {
         let host = host.map_or(&b"localhost"[..], HeaderValue::as_bytes);
         let mut request = Vec::new();
         for part in [b"GET ", path.as_bytes(), b" HTTP/1.1\r\nHost: ", host] {
@@ -38,6 +47,7 @@ impl HttpCheck {
         request.extend_from_slice(b"\r\nUser-Agent: lb-health-check\r\nAccept: */*\r\nConnection: close\r\n\r\n");
         Self {
             request,
+            tls,
             expect,
             timeout: check.timeout,
             rise: check.rise.get() as usize,
@@ -47,8 +57,12 @@ impl HttpCheck {
 
     async fn ask(&self, target: &Backend) -> pingora::Result<u16> {
         let mut connection = connect(target).await?;
+        if let (Some(tls), Some(address)) = (&self.tls, ResolvedAddress::from_backend(target)) {
+            connection = tls.meet(&address, connection).await?;
+        }
         let failed = |error: std::io::Error| Error::explain(ErrorType::WriteError, format!("cannot send the request: {error}"));
         connection.write_all(&self.request).await.map_err(failed)?;
+        connection.flush().await.map_err(failed)?;
         read_status(&mut connection).await
     }
 }
@@ -117,7 +131,6 @@ fn status_of(head: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::ResolvedAddress;
     use super::super::super::fixture::health_check;
     use super::super::text;
     use super::*;
@@ -126,7 +139,7 @@ mod tests {
     fn probe(timeout: Duration) -> HttpCheck {
         let mut check = health_check(1_000);
         check.timeout = timeout;
-        HttpCheck::new(&check, "/ready?deep=1", Some(&HeaderValue::from_static("users")), 200..=299)
+        HttpCheck::new(&check, "/ready?deep=1", Some(&HeaderValue::from_static("users")), 200..=299, None)
     }
 
     async fn ask(probe: &HttpCheck, address: ResolvedAddress) -> Result<(), String> {

@@ -8,6 +8,7 @@
 //! something from statuses compares with; so no request ever waits for a check, and no check for a request.
 
 mod http;
+mod secured;
 mod tally;
 mod tcp;
 
@@ -22,6 +23,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::ResolvedAddress;
+pub(super) use secured::Secured;
 pub use tally::Status;
 use tally::Tally;
 
@@ -32,11 +34,18 @@ pub(super) struct CheckKey {
     target: ResolvedAddress,
     /// How. The `Host` of an HTTP check is always given.
     check: lb_config::HealthCheck,
+    /// Over what; `None`: the connection as it is.
+    tls: Option<Secured>,
 }
 
 impl CheckKey {
     /// The check of the server at `address`, in an upstream that has this `Host`.
-    pub(super) fn new(address: &ResolvedAddress, check: &lb_config::HealthCheck, upstream_host: Option<&HeaderValue>) -> Self {
+    pub(super) fn new(
+        address: &ResolvedAddress,
+        check: &lb_config::HealthCheck,
+        upstream_host: Option<&HeaderValue>,
+        tls: Option<Secured>,
+    ) -> Self {
         let mut check = check.clone();
         if let CheckKind::Http { host, .. } = &mut check.kind {
             let own = || match address {
@@ -51,6 +60,7 @@ impl CheckKey {
         }
         Self {
             target: address.with_port(check.port),
+            tls: tls.filter(|_| check.kind != CheckKind::Tcp),
             check,
         }
     }
@@ -58,7 +68,13 @@ impl CheckKey {
     fn probe(&self) -> Box<dyn HealthCheck + Send + Sync> {
         match &self.check.kind {
             CheckKind::Tcp => Box::new(tcp::TcpCheck::new(&self.check)),
-            CheckKind::Http { path, host, expect } => Box::new(http::HttpCheck::new(&self.check, path, host.as_ref(), expect.clone())),
+            CheckKind::Http { path, host, expect } => Box::new(http::HttpCheck::new(
+                &self.check,
+                path,
+                host.as_ref(),
+                expect.clone(),
+                self.tls.clone(),
+            )),
         }
     }
 }
@@ -215,7 +231,7 @@ mod tests {
     use pingora_load_balancing::Backend;
 
     fn check_of(check: &lb_config::HealthCheck) -> Check {
-        Check::new(CheckKey::new(&ip("127.0.0.1:1"), check, None), Arc::default())
+        Check::new(CheckKey::new(&ip("127.0.0.1:1"), check, None, None), Arc::default())
     }
 
     /// A check that takes no time and remembers when it was made.
@@ -278,7 +294,8 @@ mod tests {
             host: Some(HeaderValue::from_static("users")),
             expect: 200..=299,
         };
-        let key = |address, host: Option<&'static str>| CheckKey::new(&ip(address), &check, host.map(HeaderValue::from_static).as_ref());
+        let key =
+            |address, host: Option<&'static str>| CheckKey::new(&ip(address), &check, host.map(HeaderValue::from_static).as_ref(), None);
         assert_eq!(key("10.0.0.1:1", None), key("10.0.0.1:2", Some("other")));
         assert_ne!(key("10.0.0.1:1", None), key("10.0.0.2:1", None));
         check.kind = CheckKind::Http {
@@ -286,10 +303,11 @@ mod tests {
             host: None,
             expect: 200..=299,
         };
-        let host = |address: &ResolvedAddress, upstream: Option<&HeaderValue>| match CheckKey::new(address, &check, upstream).check.kind {
-            CheckKind::Http { host, .. } => host.expect("a host").to_str().expect("text").to_owned(),
-            CheckKind::Tcp => panic!("another kind"),
-        };
+        let host =
+            |address: &ResolvedAddress, upstream: Option<&HeaderValue>| match CheckKey::new(address, &check, upstream, None).check.kind {
+                CheckKind::Http { host, .. } => host.expect("a host").to_str().expect("text").to_owned(),
+                CheckKind::Tcp => panic!("another kind"),
+            };
         assert_eq!(host(&ip("10.0.0.1:1"), None), "10.0.0.1:1");
         assert_eq!(host(&ip("10.0.0.1:1"), Some(&HeaderValue::from_static("users"))), "users");
         assert_eq!(host(&ResolvedAddress::Unix("/run/a.sock".into()), None), "localhost");

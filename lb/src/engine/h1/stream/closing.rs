@@ -70,7 +70,7 @@ async fn linger(mut io: Io, guard: Option<Box<dyn Any + Send + Sync>>) {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        let Some(io) = self.io.take() else { return };
+        let Some(mut io) = self.io.take() else { return };
         if self.control.is_aborted() {
             io.reset_on_close();
             return;
@@ -78,6 +78,10 @@ impl Drop for ClientStream {
         if !self.outbox.waiting().is_empty() {
             io.try_write(self.outbox.waiting());
         }
+        if self.control.is_cut() {
+            return;
+        }
+        io.say_goodbye();
         if self.may_be_interrupted(&io)
             && let Ok(runtime) = Handle::try_current()
         {

@@ -14,6 +14,7 @@ const DETACHED: u8 = 1 << 2;
 const GONE: u8 = 1 << 3;
 const ABORTED: u8 = 1 << 4;
 const MALFORMED: u8 = 1 << 5;
+const CUT: u8 = 1 << 6;
 
 /// Decisions about a client's connection, each for the request that is under way. One for a connection; shared.
 #[derive(Debug, Default)]
@@ -50,6 +51,12 @@ impl ClientControl {
         self.set(ABORTED);
     }
 
+    /// What was sent of the answer is not all of it, as the client can see: the connection ends without a goodbye that would make it look
+    /// whole (RFC 8446 §6.1).
+    pub fn cut(&self) {
+        self.set(CUT);
+    }
+
     /// Whether the client is known to have closed or lost the connection, or was given up.
     #[must_use]
     pub fn client_gone(&self) -> bool {
@@ -82,9 +89,13 @@ impl ClientControl {
         self.has(ABORTED)
     }
 
+    pub(super) fn is_cut(&self) -> bool {
+        self.has(CUT | ABORTED)
+    }
+
     /// Whether no further request can follow.
     pub(super) fn ends_connection(&self) -> bool {
-        self.has(UPGRADED | ABORTED)
+        self.has(UPGRADED | ABORTED | CUT)
     }
 
     pub(super) fn set_gone(&self) {

@@ -190,6 +190,11 @@ impl ClientStream {
         self.control.abort();
     }
 
+    /// What was sent is not all, as the client can see: the connection ends here.
+    pub fn cut(&self) {
+        self.control.cut();
+    }
+
     /// The client has gone, or is given up, while the exchange goes on: its connection is closed.
     pub fn give_up(&mut self) {
         self.lose();

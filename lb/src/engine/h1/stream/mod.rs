@@ -30,11 +30,13 @@ use ::pingora::protocols::{IO, SocketDigest, Stream};
 use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
 
 use super::body::Body;
 use super::head::Parser;
 use super::parsed::Parsed;
 use super::view::Head;
+use crate::exchange::Handshake;
 use buffer::{Inbox, Outbox};
 use deadline::Deadline;
 use io::Io;
@@ -66,6 +68,8 @@ pub struct ClientStream {
     peer: SocketAddr,
     local: SocketAddr,
     guard: Option<Box<dyn Any + Send + Sync>>,
+    /// Of TLS.
+    handshake: Option<Arc<Handshake>>,
 }
 
 /// Whose turn it is.
@@ -82,17 +86,31 @@ enum Mode {
 }
 
 impl ClientStream {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted. Writes are gathered here, so the kernel should not hold them back (`TCP_NODELAY`).
     #[must_use]
     pub fn new(tcp: TcpStream, peer: SocketAddr, local: SocketAddr) -> Self {
-        // Writes are gathered here, so the kernel need not hold them back. It fails only where the client is gone already.
-        let _ = tcp.set_nodelay(true);
-        let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+        Self::over(Io::Tcp(tcp), peer, local)
+    }
+
+    /// A connection whose handshake is over, and what is known of it. Where HTTP/2 was agreed on, all bytes pass from now on.
+    #[must_use]
+    pub fn secured(tls: TlsStream<TcpStream>, peer: SocketAddr, local: SocketAddr, handshake: Arc<Handshake>) -> Self {
+        let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let mut stream = Self::over(Io::Tls(Box::new(tls)), peer, local);
+        stream.handshake = Some(handshake);
+        if is_http2 {
+            stream.mode = Mode::Raw;
+        }
+        stream
+    }
+
+    fn over(io: Io, peer: SocketAddr, local: SocketAddr) -> Self {
+        let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
         // Known already: saves a system call a connection. They cannot have been set before.
         let _ = digest.peer_addr.set(Some(PingoraAddr::Inet(peer)));
         let _ = digest.local_addr.set(Some(PingoraAddr::Inet(local)));
         Self {
-            io: Some(Io::Tcp(tcp)),
+            io: Some(io),
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             mode: Mode::Waiting,
@@ -108,6 +126,7 @@ impl ClientStream {
             peer,
             local,
             guard: None,
+            handshake: None,
         }
     }
 
@@ -115,6 +134,12 @@ impl ClientStream {
     /// [`ClientControl::outlive`]).
     pub fn hold(&mut self, guard: impl Any + Send + Sync) {
         self.guard = Some(Box::new(guard));
+    }
+
+    /// Whether HTTP/2 was agreed on, so that there is no head to read.
+    #[must_use]
+    pub const fn is_http2(&self) -> bool {
+        matches!(self.mode, Mode::Raw) && self.requests == 0
     }
 
     /// Takes the connection back from an engine that is done with it.

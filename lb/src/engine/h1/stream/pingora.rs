@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use ::pingora::http::ResponseHeader;
 use ::pingora::protocols::raw_connect::ProxyDigest;
 use ::pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID, UniqueIDType,
@@ -11,7 +12,7 @@ use ::pingora::protocols::{
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
-use super::{ClientStream, Mode};
+use super::ClientStream;
 
 #[async_trait]
 impl Shutdown for ClientStream {
@@ -30,7 +31,7 @@ impl UniqueID for ClientStream {
 impl Ssl for ClientStream {
     /// A connection that began with the preface of HTTP/2 goes on as if that had been negotiated.
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        (matches!(self.mode, Mode::Raw) && self.requests == 0).then_some(ALPN::H2)
+        self.is_http2().then_some(ALPN::H2)
     }
 }
 
@@ -53,8 +54,11 @@ impl GetTimingDigest for ClientStream {
 }
 
 impl GetProxyDigest for ClientStream {
+    /// Of no proxy: it is the one place where pingora lets something be kept for whoever works on the requests of an HTTP/2 connection.
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        let handshake = self.handshake.clone()?;
+        let response = ResponseHeader::build(200, None).ok()?;
+        Some(Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(handshake)))))
     }
 }
 

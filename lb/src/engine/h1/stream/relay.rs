@@ -169,7 +169,7 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.control.is_aborted() {
+        if this.control.is_aborted() || (this.handshake.is_some() && this.control.is_cut()) {
             // An orderly end is what the client must not see.
             return Poll::Ready(Ok(()));
         }

@@ -1,4 +1,4 @@
-//! The load: `wrk`, pinned, on kept connections or on a new one each.
+//! `wrk`, on kept connections or on a new one each, as fast as answers come.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,47 +6,38 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::case::{Case, KEYS};
+use super::Load;
+use crate::case::Case;
+use crate::machine::LOAD_CORE;
 
-/// What the load saw.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Load {
-    /// Answers.
-    pub requests: u64,
-    /// Answers a second.
-    pub rate: f64,
-    /// Median latency in microseconds.
-    pub p50_us: f64,
-    /// 99th percentile in microseconds.
-    pub p99_us: f64,
-    /// Connections that failed or broke, timeouts, and answers that were not 2xx or 3xx.
-    pub errors: u64,
-}
-
-/// Asks for one key after the other.
+/// Asks for one key after the other. The requests are made before anything is measured, and their number does not change what one costs wrk.
 const MANY_KEYS: &str = "
-local n = 0
+local requests, next = {}, 0
+init = function(args)
+  for key = 1, KEYS do requests[key] = wrk.format('GET', '/1k?key=' .. key) end
+end
 request = function()
-  n = (n + 1) % KEYS
-  return wrk.format('GET', '/1k?key=' .. n)
+  next = next % KEYS + 1
+  return requests[next]
 end
 ";
 
-/// Loads the proxy on `port` for `time`. `dir` takes a script that the load needs.
-pub fn run(case: Case, port: u16, core: usize, connections: usize, time: Duration, dir: &Path) -> anyhow::Result<Load> {
+/// Loads the proxy on `port` for `time`, in whole seconds. `dir` takes a script that the load needs.
+pub fn run(case: Case, port: u16, connections: usize, time: Duration, dir: &Path) -> anyhow::Result<Load> {
     let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string(), "wrk", "--latency", "--timeout", "5s", "-t", "1"]);
+    command.args(["-c", &LOAD_CORE.to_string(), "wrk", "--latency", "--timeout", "5s", "-t", "1"]);
     command.args(["-c", &connections.to_string(), "-d", &format!("{}s", time.as_secs())]);
     if case == Case::NewConnection {
         command.args(["-H", "Connection: close"]);
     }
-    if case == Case::HitMany {
+    if let Some(keys) = case.keys() {
         let script = dir.join("keys.lua");
-        std::fs::write(&script, MANY_KEYS.replace("KEYS", &KEYS.to_string()))?;
+        std::fs::write(&script, MANY_KEYS.replace("KEYS", &keys.to_string()))?;
         command.arg("-s").arg(script);
     }
+    let scheme = if case.tls() { "https" } else { "http" };
     let output = command
-        .arg(format!("http://127.0.0.1:{port}{}", case.path()))
+        .arg(format!("{scheme}://127.0.0.1:{port}{}", case.path()))
         .output()
         .context("cannot run taskset and wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,0 +1,163 @@
+//! Each figure that lb is to reach, and whether it does.
+
+use std::fmt::Write;
+
+use super::figures::{beside_the_better, of, ratio};
+use crate::case::Case;
+use crate::measure::Sample;
+use crate::run::Bench;
+
+/// The columns.
+const PEERS: [&str; 4] = ["nginx", "haproxy", "lb", "lb-pingora"];
+
+/// One figure: what it is, each peer's value, what lb is judged by, and how much that may be.
+struct Row {
+    figure: String,
+    values: [Option<f64>; 4],
+    /// Of lb, and of lb with the pingora engine.
+    judged: [Option<f64>; 2],
+    bound: f64,
+}
+
+/// The table, without rows of what was not measured.
+pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| figure | nginx | HAProxy | lb | lb, pingora engine | lb is judged by | to reach | | pingora engine's |"
+    )?;
+    writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |")?;
+    for row in rows(bench) {
+        if row.judged.iter().all(Option::is_none) {
+            continue;
+        }
+        write!(out, "| {} |", row.figure)?;
+        for value in row.values {
+            write!(out, " {} |", cell(value))?;
+        }
+        let verdict = match row.judged[0] {
+            Some(judged) if judged <= row.bound => "reached",
+            Some(_) => "**missed**",
+            None => "–",
+        };
+        writeln!(
+            out,
+            " {} | ≤ {} | {verdict} | {} |",
+            cell(row.judged[0]),
+            row.bound,
+            cell(row.judged[1])
+        )?;
+    }
+    Ok(())
+}
+
+fn cell(value: Option<f64>) -> String {
+    match value {
+        None => "–".into(),
+        Some(value) if value.abs() >= 1000.0 => format!("{value:.0}"),
+        Some(value) => format!("{value:.2}"),
+    }
+}
+
+fn rows(bench: &Bench) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (case, bound) in [
+        (Case::Proxy, 0.90),
+        (Case::Hit, 0.75),
+        (Case::HitMany, 0.70),
+        (Case::NewConnection, 1.00),
+        (Case::Large, 0.55),
+        (Case::Tls, 0.95),
+        (Case::TlsNew, 1.00),
+    ] {
+        rows.push(Row {
+            figure: format!("{}: CPU µs a request, beside the better of nginx and HAProxy", case.describe()),
+            values: PEERS.map(|peer| of(bench, case, peer, |sample| sample.cpu_us)),
+            judged: ours(|peer| beside_the_better(bench, case, peer)),
+            bound,
+        });
+    }
+    rows.push(Row {
+        figure: format!("{}: p99 µs, beside nginx's", Case::Latency.describe()),
+        values: PEERS.map(|peer| of(bench, Case::Latency, peer, p99)),
+        judged: ours(|peer| ratio(bench, Case::Latency, peer, "nginx", p99)),
+        bound: 1.0,
+    });
+    for case in [Case::Proxy, Case::Large] {
+        rows.push(absolute(bench, case, "peak memory, MiB", mebibytes, 30.0));
+    }
+    rows.push(absolute(bench, Case::Idle, "KiB of memory each", kibibytes_each, 8.0));
+    rows.push(absolute(bench, Case::Slowloris, "p99 beside p99 without them", slowdown, 2.0));
+    for (with, without) in [(Case::ProxyLog, Case::Proxy), (Case::HitLog, Case::Hit)] {
+        let cpu: fn(&Sample) -> f64 = |sample| sample.cpu_us;
+        rows.push(Row {
+            figure: format!(
+                "{}: CPU µs a request; how much more it is beside nginx's than without a log",
+                with.describe()
+            ),
+            values: PEERS.map(|peer| of(bench, with, peer, cpu)),
+            judged: ours(|peer| Some(ratio(bench, with, peer, "nginx", cpu)? - ratio(bench, without, peer, "nginx", cpu)?)),
+            bound: 0.05,
+        });
+    }
+    rows
+}
+
+/// Of lb, and of lb with the pingora engine.
+fn ours(judge: impl Fn(&str) -> Option<f64>) -> [Option<f64>; 2] {
+    [judge("lb"), judge("lb-pingora")]
+}
+
+/// A figure that is judged without looking at others.
+fn absolute(bench: &Bench, case: Case, what: &str, figure: fn(&Sample) -> f64, bound: f64) -> Row {
+    Row {
+        figure: format!("{}: {what}", case.describe()),
+        values: PEERS.map(|peer| of(bench, case, peer, figure)),
+        judged: ours(|peer| of(bench, case, peer, figure)),
+        bound,
+    }
+}
+
+fn p99(sample: &Sample) -> f64 {
+    sample.load.p99_us
+}
+
+fn mebibytes(sample: &Sample) -> f64 {
+    sample.memory as f64 / f64::from(1 << 20)
+}
+
+fn kibibytes_each(sample: &Sample) -> f64 {
+    sample.idle_bytes.unwrap_or(f64::NAN) / 1024.0
+}
+
+fn slowdown(sample: &Sample) -> f64 {
+    sample.load.p99_us / sample.calm_p99_us.unwrap_or(f64::NAN)
+}
+
+/// How lb's own cost grows with what it holds.
+pub fn write_scale(out: &mut String, bench: &Bench) -> std::fmt::Result {
+    let (servers, keys): (Vec<Case>, Vec<Case>) = Case::all()
+        .into_iter()
+        .filter(|case| case.scale() && of(bench, *case, "lb", |sample| sample.cpu_us).is_some())
+        .partition(|case| matches!(case, Case::Servers(_)));
+    for cases in [servers, keys] {
+        let cost = |case: &Case| of(bench, *case, "lb", |sample| sample.cpu_us).unwrap_or(f64::NAN);
+        let Some(first) = cases.first().map(cost) else { continue };
+        writeln!(
+            out,
+            "\n| lb alone | requests/s | CPU µs a request | beside the first | to reach | |"
+        )?;
+        writeln!(out, "| --- | ---: | ---: | ---: | ---: | --- |")?;
+        for case in &cases {
+            let (rate, grown) = (of(bench, *case, "lb", |sample| sample.load.rate), cost(case) / first);
+            let verdict = if grown <= 1.15 { "reached" } else { "**missed**" };
+            writeln!(
+                out,
+                "| {} | {} | {:.2} | {grown:.2} | ≤ 1.15 | {verdict} |",
+                case.describe(),
+                cell(rate),
+                cost(case)
+            )?;
+        }
+    }
+    Ok(())
+}

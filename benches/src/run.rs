@@ -1,0 +1,213 @@
+//! A run: case by case, and in each case the peers in turns, round by round.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::case::{Case, Work};
+use crate::certificate::Certificate;
+use crate::load::paced::Pace;
+use crate::load::slowloris::Attack;
+use crate::load::{Load, handshakes, idle, paced, wrk};
+use crate::machine::pause;
+use crate::measure::{Sample, cpu, median, memory_now, peak_memory};
+use crate::origin::Origin;
+use crate::peers::{self, Peers, Running};
+
+/// Idle connections of [`Case::Idle`], where the system allows so many open files.
+const IDLE: usize = 10_000;
+
+/// Requests a second of the honest client of [`Case::Slowloris`]: a load that leaves the proxy room.
+const HONEST_RATE: f64 = 5_000.0;
+
+/// What is run, and what came out of it so far.
+pub struct Bench {
+    /// The peers.
+    pub peers: Peers,
+    /// Rounds of each case.
+    pub rounds: usize,
+    /// Seconds of load for each peer and round.
+    pub seconds: u64,
+    /// Connections.
+    pub connections: usize,
+    /// The idle ones.
+    pub idle: usize,
+    /// Requests a second of [`Case::Latency`], once it is known.
+    pub half_of_peak: Option<f64>,
+    /// The samples of each case, for each of the peers in their order.
+    pub results: Vec<(Case, Vec<Vec<Sample>>)>,
+    origin: Origin,
+    certificate: Certificate,
+    /// Where the certificate is.
+    _folder: TempDir,
+}
+
+impl Bench {
+    /// Makes ready what all cases need.
+    pub fn start(peers: Peers, rounds: usize, seconds: u64, connections: usize, open_files: u64) -> anyhow::Result<Bench> {
+        if rounds == 0 || seconds == 0 || connections == 0 {
+            bail!("expected at least one round, one second and one connection");
+        }
+        let folder = tempfile::Builder::new().prefix("compare-").tempdir_in(peers::memory_folder())?;
+        let idle = IDLE.min(usize::try_from(open_files / 2).unwrap_or(IDLE).saturating_sub(500));
+        Ok(Bench {
+            peers,
+            rounds,
+            seconds,
+            connections,
+            idle,
+            half_of_peak: None,
+            results: Vec::new(),
+            origin: Origin::start()?,
+            certificate: Certificate::make(folder.path())?,
+            _folder: folder,
+        })
+    }
+
+    /// Runs a case on every peer that can do it. A peer that cannot has no samples.
+    pub fn run(&mut self, case: Case) -> anyhow::Result<()> {
+        if case == Case::Latency {
+            self.half_of_peak = Some(self.peak_of_nginx()? / 2.0);
+        }
+        let servers = self.origin.servers(case.servers());
+        let mut running = Vec::new();
+        for peer in &self.peers {
+            running.push(if peer.can(case) {
+                peers::start(peer.as_ref(), case, &servers, &self.certificate)?
+            } else {
+                None
+            });
+        }
+        for process in running.iter().flatten() {
+            self.warm(case, process)?;
+        }
+        let mut samples: Vec<Vec<Sample>> = self.peers.iter().map(|_| Vec::new()).collect();
+        // What idles can be counted once for each process: memory that was freed for later is not given back.
+        let rounds = if case.work() == Work::Idle { 1 } else { self.rounds };
+        for round in 1..=rounds {
+            for (index, process) in running.iter().enumerate() {
+                let Some(process) = process else { continue };
+                let name = self.peers[index].name();
+                let sample = self
+                    .measure(case, process)
+                    .with_context(|| format!("{}, {name}, round {round}", case.name()))?;
+                println!("  round {round} {name:<10} {sample}");
+                samples[index].push(sample);
+            }
+        }
+        self.results.push((case, samples));
+        Ok(())
+    }
+
+    /// The cache is filled and the code is warm before anything counts.
+    fn warm(&self, case: Case, process: &Running) -> anyhow::Result<()> {
+        let plain = match case.work() {
+            Work::Closed => case,
+            Work::Handshakes => return self.load(case, process, Duration::from_secs(1)).map(drop),
+            _ => Case::Proxy,
+        };
+        let mut asked = 0;
+        for _ in 0..20 {
+            asked += wrk::run(plain, process.port, self.connections, Duration::from_secs(1), process.dir.path())?.requests;
+            // Each run begins with the first key.
+            if asked >= 2 * case.keys().unwrap_or(0) as u64 {
+                return Ok(());
+            }
+        }
+        bail!("the cache was not filled in time")
+    }
+
+    fn measure(&self, case: Case, process: &Running) -> anyhow::Result<Sample> {
+        let pid = process.pid();
+        let time = Duration::from_secs(self.seconds);
+        let calm = match case.work() {
+            Work::Slowloris => Some(self.load(case, process, time)?.p99_us),
+            _ => None,
+        };
+        let attack = match case.work() {
+            Work::Slowloris => Some(Attack::begin(process.port)?),
+            _ => None,
+        };
+        if case.work() == Work::Idle {
+            return self.measure_idle(process);
+        }
+        let (before, origin) = (cpu(pid)?, cpu(self.origin.pid())?);
+        let load = self.load(case, process, time)?;
+        let used = cpu(pid)?.since(before);
+        // Hits that are none would be measured as such without a word.
+        if case.cached() && cpu(self.origin.pid())?.since(origin).total > used.total / 20 {
+            bail!("the origin was asked, so these were not cache hits alone");
+        }
+        if let Some(attack) = attack {
+            attack.check()?;
+        }
+        Ok(Sample {
+            calm_p99_us: calm,
+            ..Sample::new(load, used, peak_memory(pid))
+        })
+    }
+
+    fn load(&self, case: Case, process: &Running, time: Duration) -> anyhow::Result<Load> {
+        let pace = |rate| Pace {
+            rate,
+            connections: self.connections,
+            time,
+        };
+        match case.work() {
+            Work::Closed => wrk::run(case, process.port, self.connections, time, process.dir.path()),
+            Work::Handshakes => handshakes::run(process.port, &self.certificate, self.connections, time),
+            Work::Paced => paced::run(process.port, pace(self.half_of_peak.context("no rate is known")?)),
+            Work::Slowloris => paced::run(process.port, pace(HONEST_RATE)),
+            Work::Idle => bail!("idle connections load nothing"),
+        }
+    }
+
+    fn measure_idle(&self, process: &Running) -> anyhow::Result<Sample> {
+        let pid = process.pid();
+        let before = memory_now(pid);
+        let start = cpu(pid)?;
+        let mut connections: Vec<TcpStream> = idle::open(process.port, self.idle)?;
+        // Whatever is done soon after a request is over.
+        pause(Duration::from_secs(1));
+        let grown = memory_now(pid).saturating_sub(before);
+        let used = cpu(pid)?.since(start);
+        let alive = idle::alive(&mut connections);
+        if alive < self.idle {
+            bail!("only {alive} of {} idle connections were still open", self.idle);
+        }
+        let load = Load {
+            requests: self.idle as u64,
+            ..Load::default()
+        };
+        Ok(Sample {
+            idle_bytes: Some(grown as f64 / self.idle as f64),
+            ..Sample::new(load, used, peak_memory(pid))
+        })
+    }
+
+    /// Requests a second of nginx in [`Case::Proxy`]: from this run, or from a short look.
+    fn peak_of_nginx(&self) -> anyhow::Result<f64> {
+        let nginx = self.peers.iter().position(|peer| peer.name() == "nginx");
+        let done = self.results.iter().find(|(case, _)| *case == Case::Proxy);
+        if let (Some(index), Some((_, samples))) = (nginx, done) {
+            return Ok(median(samples[index].iter().map(|sample| sample.load.rate).collect()));
+        }
+        let servers = self.origin.servers(Case::Proxy.servers());
+        let Some(process) = peers::start(&peers::Nginx, Case::Proxy, &servers, &self.certificate)? else {
+            bail!("nginx does not run");
+        };
+        let look = || {
+            wrk::run(
+                Case::Proxy,
+                process.port,
+                self.connections,
+                Duration::from_secs(1),
+                process.dir.path(),
+            )
+        };
+        look()?;
+        Ok(look()?.rate)
+    }
+}

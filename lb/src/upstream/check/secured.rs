@@ -1,0 +1,56 @@
+//! Checks of servers that are met by TLS: they verify what requests verify, or they would call a server healthy that no request can use.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use pingora::{Error, ErrorType};
+
+use super::tcp::Connection;
+use crate::tls::UpstreamTls;
+use crate::upstream::ResolvedAddress;
+
+/// How a server is met, and the name that its certificate must bear.
+#[derive(Clone)]
+pub(in crate::upstream) struct Secured {
+    tls: Arc<UpstreamTls>,
+    name: Arc<str>,
+    identity: u64,
+}
+
+impl Secured {
+    pub(in crate::upstream) fn new(tls: &Arc<UpstreamTls>, name: &Arc<str>) -> Self {
+        Self {
+            tls: tls.clone(),
+            name: name.clone(),
+            identity: tls.identity_of(Some(name)),
+        }
+    }
+
+    pub(super) async fn meet(&self, address: &ResolvedAddress, connection: Box<dyn Connection>) -> pingora::Result<Box<dyn Connection>> {
+        match self.tls.meet(address, Some(&self.name), connection).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Error::e_explain(ErrorType::TLSHandshakeFailure, format!("TLS handshake failed: {error}")),
+        }
+    }
+}
+
+impl PartialEq for Secured {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for Secured {}
+
+impl Hash for Secured {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secured({})", self.name)
+    }
+}
