@@ -21,7 +21,14 @@ pub enum Engine {
 }
 
 /// What the pingora engine cannot do, by the names that `docs/ENGINES.md` has for it.
-pub const PINGORA_LACKS: &[&str] = &["half-closed tunnels", "strict answers", "strict interim answers", "trailers"];
+pub const PINGORA_LACKS: &[&str] = &[
+    "half-closed tunnels",
+    "kept connections",
+    "logged endings",
+    "strict answers",
+    "strict interim answers",
+    "trailers",
+];
 
 impl Engine {
     /// Its name in a configuration.
@@ -49,11 +56,6 @@ impl Engine {
         })
     }
 
-    /// Itself, where this `lb` knows the key.
-    pub(crate) fn if_there_is_a_choice(self) -> Option<Engine> {
-        has_a_choice().then_some(self)
-    }
-
     /// A configuration in which `[server]` names this engine, unless it names one already.
     pub(crate) fn written_into(self, config: &str) -> String {
         let names_one = config.lines().any(|line| line.trim_start().starts_with("engine = "));
@@ -68,13 +70,6 @@ impl Engine {
 pub fn lacks(what: &str) -> bool {
     assert!(PINGORA_LACKS.contains(&what), "{what:?} is not on the list of what an engine lacks");
     Engine::of_this_process() == Some(Engine::Pingora)
-}
-
-/// Whether this `lb` knows the key at all. Before it did, pingora was the only engine, and there is nothing to write.
-fn has_a_choice() -> bool {
-    let schema = std::process::Command::new(crate::process::binary("lb")).arg("schema").output();
-    let schema = schema.expect("the schema of the configuration").stdout;
-    String::from_utf8_lossy(&schema).contains("\"engine\"")
 }
 
 /// Whether this executable is that of the test target `pingora`: cargo calls it `pingora-` and a hash.

@@ -52,7 +52,7 @@ impl Setup {
         };
         Setup {
             config: with_server(config),
-            engine: Engine::of_this_process().and_then(Engine::if_there_is_a_choice),
+            engine: Engine::of_this_process(),
             folder: tempfile::Builder::new().prefix("lb-test-").tempdir().expect("a temporary folder"),
             listen: [Port::pick(), Port::pick()],
             admin: Port::pick(),
@@ -65,7 +65,7 @@ impl Setup {
 
     /// Has it serve by this engine, whatever the test process is for.
     pub fn engine(mut self, engine: Engine) -> Setup {
-        self.engine = engine.if_there_is_a_choice();
+        self.engine = Some(engine);
         self
     }
 

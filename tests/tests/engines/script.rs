@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use lb_tests::origin::{Reply, Seen, Step};
 use lb_tests::servers;
 
+/// A route of its own by which a connection is tried out.
+pub(super) const PROBE: &str = "/probe";
+
 /// By the last segment of the target.
 pub(super) fn answer(seen: &Seen) -> Reply {
     let path = seen.target.split('?').next().unwrap_or_default();
@@ -78,7 +81,10 @@ pub(super) fn config(origin: SocketAddr, failing: SocketAddr, refusing: SocketAd
     let patient = "passive_health = \"off\"\ntimeouts = { read = \"500ms\" }";
     let route = |path: &str, rest: &str| format!("[[routes]]\nname = \"{path}\"\npath = \"{path}\"\n{rest}\n\n");
     let answer = |status: u16, body: &str| format!("respond = {{ status = {status}, body = \"{body}\", content_type = \"text/plain\" }}");
+    // one worker each, so that it is no chance which connections to servers are kept where
+    let server = "[server]\nlisten = [\"@LISTEN@\"]\nadmin = \"@ADMIN@\"\nthreads = 1\n\n";
     [
+        server.into(),
         "[limits]\nmax_body = \"1MB\"\nmax_header_bytes = \"8KiB\"\nmax_headers = 50\n\n".into(),
         format!("[upstreams.app]\nservers = [{}]\n{patient}\nretry = \"off\"\n\n", servers(&[origin])),
         format!(
@@ -92,6 +98,7 @@ pub(super) fn config(origin: SocketAddr, failing: SocketAddr, refusing: SocketAd
         route("/gone", "upstream = \"gone\""),
         route("/named", "upstream = \"named\""),
         route("/cached", "upstream = \"app\"\ncache = { ttl = \"0s\" }"),
+        route(PROBE, &answer(200, "here")),
         route("/respond", &answer(200, "fixed")),
         route("/teapot", &answer(418, "tea")),
         route("/nothing-to-say", &answer(204, "")),

@@ -9,6 +9,8 @@ use lb_tests::origin::Seen;
 use lb_tests::wait::until;
 use serde_json::Value;
 
+use super::script;
+
 /// What, on the relay's side, on pingora's.
 pub(super) type Difference = (String, String, String);
 
@@ -16,7 +18,7 @@ pub(super) type Difference = (String, String, String);
 pub(super) struct Exchange(BTreeMap<String, String>);
 
 impl Exchange {
-    pub(super) fn new(answers: Vec<Result<Response, Failure>>, stays_open: bool, received: Vec<Seen>) -> Exchange {
+    pub(super) fn new(answers: &[Result<Response, Failure>], received: &[Seen]) -> Exchange {
         let mut things = BTreeMap::new();
         for (number, answer) in answers.iter().enumerate() {
             let mut add = |what: &str, value: String| drop(things.insert(format!("answer {number}: {what}"), value));
@@ -27,17 +29,17 @@ impl Exchange {
                     add("fields", fields(&answer.headers, &["connection"]));
                     add("body", body(&answer.body, answer.cut));
                     add("trailers", format!("{:?}", answer.trailers));
-                    add("goes on", answer.keeps_alive.to_string());
                 }
             }
         }
-        things.insert("the connection stays open".into(), stays_open.to_string());
-        things.insert("requests at the servers".into(), received.len().to_string());
-        for (number, seen) in received.iter().enumerate() {
+        // whether a request that was refused half-way has reached the server before is chance
+        let whole: Vec<&Seen> = received.iter().filter(|seen| seen.whole).collect();
+        things.insert("requests at the servers".into(), whole.len().to_string());
+        for (number, seen) in whole.iter().enumerate() {
             let mut add = |what: &str, value: String| drop(things.insert(format!("request {number}: {what}"), value));
             add("line", format!("{} {} HTTP/1.{}", seen.method, seen.target, seen.version));
             add("fields", fields(&seen.headers, &[]));
-            add("body", body(&seen.body, !seen.whole));
+            add("body", body(&seen.body, false));
         }
         Exchange(things)
     }
@@ -110,6 +112,9 @@ pub(super) async fn counted(lb: &Lb) -> BTreeMap<String, String> {
     ] {
         let mut sums: BTreeMap<String, f64> = BTreeMap::new();
         for sample in metrics.find(name, &[]) {
+            if sample.labels.get("route").is_some_and(|route| route == script::PROBE) {
+                continue;
+            }
             let labels = sample.labels.iter().filter(|(label, _)| *label != "server");
             let labels: Vec<String> = labels.map(|(label, value)| format!("{label}={value}")).collect();
             *sums.entry(format!("{name} {}", labels.join(" "))).or_default() += sample.value;
@@ -121,6 +126,9 @@ pub(super) async fn counted(lb: &Lb) -> BTreeMap<String, String> {
         );
     }
     for line in lb_tests::access_log::parse(&lb.process.stdout()) {
+        if line["path"] == script::PROBE {
+            continue;
+        }
         let keys = [
             "method",
             "host",

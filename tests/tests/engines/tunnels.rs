@@ -16,7 +16,6 @@ async fn upgrades() {
     Pair::start()
         .await
         .finish(vec![
-            Case::of("agreed to", &upgrade("/tunnel")),
             Case::of("not agreed to", &upgrade("/x")),
             Case::of("refused by the server", &upgrade("/404")),
             Case::of("failed", &upgrade("/nothing")),
@@ -30,4 +29,11 @@ async fn upgrades() {
             ),
         ])
         .await;
+}
+
+#[tokio::test]
+async fn a_tunnel() {
+    let mut pair = Pair::start().await;
+    pair.send(Case::of("agreed to", &upgrade("/tunnel"))).await;
+    pair.assert_same();
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lb_tests::access_log::{mentions, parse};
 use lb_tests::client::{Connection, Request};
+use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::process::Signal;
@@ -175,4 +176,30 @@ async fn an_access_log_that_is_off_writes_nothing() {
     lb.terminate();
     assert!(lb.exit_within(lb_tests::wait::DEADLINE).await.success());
     assert_eq!(lb.process.stdout(), "");
+}
+
+#[tokio::test]
+async fn what_the_client_was_answered_is_logged_however_it_ended() {
+    if lacks("logged endings") {
+        return;
+    }
+    let origin = Origin::start(|seen| {
+        if seen.target == "/tunnel" {
+            Reply::tunnel("x")
+        } else {
+            Reply::echo()
+        }
+    })
+    .await;
+    let lb = Lb::start(&smallest(&origin)).await;
+    let chunks = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    lb.send_raw(chunks).await.0.assert_problem(400);
+    let line = lb.log_lines(1).await.remove(0);
+    assert_eq!((&line["path"], &line["status"]), (&"/chunks".into(), &400.into()), "{line}");
+    let mut connection = lb.connect().await;
+    let upgrade = Request::get("/tunnel").header("Connection", "Upgrade").header("Upgrade", "x");
+    assert_eq!(connection.send(&upgrade).await.unwrap().status, 101);
+    drop(connection);
+    let line = lb.log_lines(2).await.remove(1);
+    assert_eq!((&line["path"], &line["status"]), (&"/tunnel".into(), &101.into()), "{line}");
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lb_tests::client::Request;
+use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Deaf, Origin, Refusing, Reply, Step};
 use lb_tests::servers;
@@ -109,5 +110,30 @@ async fn an_error_leaves_the_connection_usable_or_says_that_it_ends() {
         assert_eq!(connection.send(&Request::get("/good")).await.unwrap().text(), "good");
     } else {
         assert!(connection.ended_within(Duration::from_secs(10)).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_error_after_a_whole_request_leaves_the_connection_open() {
+    if lacks("kept connections") {
+        return;
+    }
+    let origin = Origin::start(|seen| match seen.target.as_str() {
+        "/close" => Reply::close(),
+        "/slow" => Reply::never(),
+        _ => Reply::text("good"),
+    })
+    .await;
+    let settings = "passive_health = \"off\"\nretry = \"off\"\ntimeouts = { read = \"300ms\" }\n";
+    let lb = Lb::start(&format!("{}{settings}", smallest(&origin))).await;
+    let mut connection = lb.connect().await;
+    for (request, status) in [
+        (Request::get("/close"), 502),
+        (Request::post("/close", "x"), 502),
+        (Request::get("/slow"), 504),
+    ] {
+        let answer = connection.send(&request).await.unwrap();
+        assert_eq!((answer.status, answer.keeps_alive), (status, true));
+        assert_eq!(connection.send(&Request::get("/good")).await.unwrap().text(), "good");
     }
 }

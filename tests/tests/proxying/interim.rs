@@ -155,3 +155,15 @@ async fn a_client_gets_100_once_even_when_the_server_says_it_too() {
     until("the body arrived", async || origin.last().whole).await;
     assert_eq!(origin.last().body, b"the body");
 }
+
+#[tokio::test]
+async fn who_announces_no_body_is_not_told_to_go_on() {
+    if lacks("strict interim answers") {
+        return;
+    }
+    let origin = Origin::named("own").await;
+    let lb = Lb::start(&smallest(&origin)).await;
+    let mut connection = lb.connect().await;
+    let answer = connection.send(&Request::get("/").header("Expect", "100-continue")).await.unwrap();
+    assert_eq!((answer.status, answer.interim.as_slice()), (200, [].as_slice()));
+}
