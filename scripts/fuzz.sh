@@ -19,7 +19,7 @@ for target in "${targets[@]}"; do
   log=$out/$target.log
   if ! "$out/$host/release/$target" -max_total_time=$((seconds / ${#targets[@]})) -max_len=4096 -timeout=5 \
     -artifact_prefix="$out/$target-" "$out/corpus/$target" "tests/fuzz/seeds/$target" >"$log" 2>&1; then
-    grep -v '^ \+[0-9]*: \|^ \+at ' "$log" | tail -40
+    grep -v '^#\|^ \+[0-9]*: \|^ \+at ' "$log" | tail -30
     echo "$target: a promise is broken; the input is in $out/$target-*, the whole log in $log" >&2
     exit 1
   fi

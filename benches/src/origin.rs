@@ -76,7 +76,8 @@ pub fn run(port: u16) -> anyhow::Result<()> {
     })
 }
 
-fn answer(size: usize) -> Vec<u8> {
+/// An answer with so long a body.
+pub fn answer(size: usize) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 200 OK\r\nserver: origin\r\ncontent-type: application/octet-stream\r\n\
          cache-control: max-age=3600\r\ncontent-length: {size}\r\n\r\n"

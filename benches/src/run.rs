@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-use crate::case::{Case, Work};
+use crate::case::{Case, SERVERS, Work};
 use crate::certificate::Certificate;
+use crate::load::origin::LocalOrigin;
 use crate::load::paced::Pace;
 use crate::load::slowloris::Attack;
 use crate::load::{Load, handshakes, idle, paced, wrk};
@@ -18,6 +19,9 @@ use crate::peers::{self, Peers, Running};
 
 /// Idle connections of [`Case::Idle`], where the system allows so many open files.
 const IDLE: usize = 10_000;
+
+/// Files that a process with that many connections opens for everything else.
+const SPARE_FILES: usize = 1_000;
 
 /// Requests a second of the honest client of [`Case::Slowloris`]: a load that leaves the proxy room.
 const HONEST_RATE: f64 = 5_000.0;
@@ -39,6 +43,9 @@ pub struct Bench {
     /// The samples of each case, for each of the peers in their order.
     pub results: Vec<(Case, Vec<Vec<Sample>>)>,
     origin: Origin,
+    local_origin: LocalOrigin,
+    /// How many attacks there were.
+    attacks: u8,
     certificate: Certificate,
     /// Where the certificate is.
     _folder: TempDir,
@@ -51,7 +58,7 @@ impl Bench {
             bail!("expected at least one round, one second and one connection");
         }
         let folder = tempfile::Builder::new().prefix("compare-").tempdir_in(peers::memory_folder())?;
-        let idle = IDLE.min(usize::try_from(open_files / 2).unwrap_or(IDLE).saturating_sub(500));
+        let idle = IDLE.min(usize::try_from(open_files).unwrap_or(IDLE).saturating_sub(SPARE_FILES));
         Ok(Bench {
             peers,
             rounds,
@@ -61,6 +68,8 @@ impl Bench {
             half_of_peak: None,
             results: Vec::new(),
             origin: Origin::start()?,
+            local_origin: LocalOrigin::listen(SERVERS as u8)?,
+            attacks: 0,
             certificate: Certificate::make(folder.path())?,
             _folder: folder,
         })
@@ -71,7 +80,10 @@ impl Bench {
         if case == Case::Latency {
             self.half_of_peak = Some(self.peak_of_nginx()? / 2.0);
         }
-        let servers = self.origin.servers(case.servers());
+        let servers = match case.work() {
+            Work::Paced | Work::Slowloris => self.local_origin.servers()?,
+            _ => self.origin.servers(case.servers()),
+        };
         let mut running = Vec::new();
         for peer in &self.peers {
             running.push(if peer.can(case) {
@@ -102,46 +114,49 @@ impl Bench {
     }
 
     /// The cache is filled and the code is warm before anything counts.
-    fn warm(&self, case: Case, process: &Running) -> anyhow::Result<()> {
+    fn warm(&mut self, case: Case, process: &Running) -> anyhow::Result<()> {
         let plain = match case.work() {
             Work::Closed => case,
-            Work::Handshakes => return self.load(case, process, Duration::from_secs(1)).map(drop),
-            _ => Case::Proxy,
+            Work::Idle => Case::Proxy,
+            _ => return self.load(case, process, Duration::from_secs(1), None).map(drop),
         };
-        let mut asked = 0;
-        for _ in 0..20 {
-            asked += wrk::run(plain, process.port, self.connections, Duration::from_secs(1), process.dir.path())?.requests;
-            // Each run begins with the first key.
-            if asked >= 2 * case.keys().unwrap_or(0) as u64 {
+        // Each run begins with the first key, so one of them must come to the last.
+        for seconds in [1, 3, 9, 27] {
+            let load = wrk::run(
+                plain,
+                process.port,
+                self.connections,
+                Duration::from_secs(seconds),
+                process.dir.path(),
+            )?;
+            if load.requests > plain.keys().unwrap_or(0) as u64 {
                 return Ok(());
             }
         }
         bail!("the cache was not filled in time")
     }
 
-    fn measure(&self, case: Case, process: &Running) -> anyhow::Result<Sample> {
+    fn measure(&mut self, case: Case, process: &Running) -> anyhow::Result<Sample> {
         let pid = process.pid();
         let time = Duration::from_secs(self.seconds);
-        let calm = match case.work() {
-            Work::Slowloris => Some(self.load(case, process, time)?.p99_us),
-            _ => None,
-        };
-        let attack = match case.work() {
-            Work::Slowloris => Some(Attack::begin(process.port)?),
-            _ => None,
-        };
         if case.work() == Work::Idle {
             return self.measure_idle(process);
         }
+        let (mut calm, mut attack) = (None, None);
+        if case.work() == Work::Slowloris {
+            calm = Some(self.load(case, process, time, None)?.p99_us);
+            self.attacks = self.attacks.wrapping_add(1);
+            attack = Some(Attack::begin(process.port, self.attacks)?);
+        }
         let (before, origin) = (cpu(pid)?, cpu(self.origin.pid())?);
-        let load = self.load(case, process, time)?;
+        let load = self.load(case, process, time, attack.as_mut())?;
         let used = cpu(pid)?.since(before);
         // Hits that are none would be measured as such without a word.
         if case.cached() && cpu(self.origin.pid())?.since(origin).total > used.total / 20 {
             bail!("the origin was asked, so these were not cache hits alone");
         }
-        if let Some(attack) = attack {
-            attack.check()?;
+        if let Some(closed) = attack.map(|attack| attack.closed).filter(|closed| *closed > 0) {
+            println!("    {closed} of the slow sockets were closed, and opened again");
         }
         Ok(Sample {
             calm_p99_us: calm,
@@ -149,17 +164,17 @@ impl Bench {
         })
     }
 
-    fn load(&self, case: Case, process: &Running, time: Duration) -> anyhow::Result<Load> {
-        let pace = |rate| Pace {
-            rate,
-            connections: self.connections,
-            time,
-        };
+    fn load(&mut self, case: Case, process: &Running, time: Duration, attack: Option<&mut Attack>) -> anyhow::Result<Load> {
+        let connections = self.connections;
+        let pace = |rate| Pace { rate, connections, time };
         match case.work() {
             Work::Closed => wrk::run(case, process.port, self.connections, time, process.dir.path()),
             Work::Handshakes => handshakes::run(process.port, &self.certificate, self.connections, time),
-            Work::Paced => paced::run(process.port, pace(self.half_of_peak.context("no rate is known")?)),
-            Work::Slowloris => paced::run(process.port, pace(HONEST_RATE)),
+            Work::Paced => {
+                let rate = self.half_of_peak.context("no rate is known")?;
+                paced::run(process.port, pace(rate), &mut self.local_origin, None)
+            }
+            Work::Slowloris => paced::run(process.port, pace(HONEST_RATE), &mut self.local_origin, attack),
             Work::Idle => bail!("idle connections load nothing"),
         }
     }

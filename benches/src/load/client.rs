@@ -9,10 +9,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// The request that all of them make.
 pub const REQUEST: &[u8] = b"GET /1k HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A connection to 127.0.0.1 from the address `source`. Many come from more than one, since each has no more than 65,535 ports.
-pub fn connect(source: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+/// A connection to 127.0.0.1 from there, or from `source`. Who opens many from one `source` runs out of its ports: binding takes one that no
+/// connection has, to whatever peer.
+pub fn connect(source: Option<Ipv4Addr>, port: u16) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
     socket.connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(), Duration::from_secs(5))?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())

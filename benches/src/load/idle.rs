@@ -1,7 +1,7 @@
 //! Connections that have made one request and wait, as those of browsers and of other servers' pools do most of the time.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 
 use anyhow::Context;
 
@@ -16,7 +16,7 @@ pub fn open(port: u16, count: usize) -> anyhow::Result<Vec<TcpStream>> {
     while all.len() < count {
         let first = all.len();
         for _ in 0..AT_ONCE.min(count - first) {
-            all.push(connect(Ipv4Addr::LOCALHOST, port).context("cannot open one more idle connection")?);
+            all.push(connect(None, port).context("cannot open one more idle connection")?);
         }
         for stream in &mut all[first..] {
             stream.write_all(REQUEST)?;

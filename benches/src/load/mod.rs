@@ -4,6 +4,7 @@
 pub mod client;
 pub mod handshakes;
 pub mod idle;
+pub mod origin;
 pub mod paced;
 pub mod slowloris;
 pub mod wrk;

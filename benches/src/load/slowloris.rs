@@ -1,17 +1,13 @@
 //! The attack of that name: sockets that begin a request and never finish it, each with a byte now and then, so that none looks dead. What the
 //! proxy closes is opened again, so their number stays.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::client::connect;
-use crate::machine::pause;
 
 /// How many sockets.
 pub const SOCKETS: usize = 5_000;
@@ -19,73 +15,59 @@ pub const SOCKETS: usize = 5_000;
 /// Each socket's time between two bytes.
 const BETWEEN_BYTES: Duration = Duration::from_secs(2);
 
-/// Where they come from: not where the honest client does.
-const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
 /// An attack under way; it ends when this is dropped.
 pub struct Attack {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    port: u16,
+    source: Ipv4Addr,
+    sockets: Vec<TcpStream>,
+    begin: Instant,
+    sent: u32,
+    /// Sockets that the proxy closed, and that were opened again.
+    pub closed: u64,
 }
 
 impl Attack {
-    /// Begins it; all sockets are open when this returns.
-    pub fn begin(port: u16) -> anyhow::Result<Attack> {
+    /// Opens all sockets, in steps that a listener's backlog can take.
+    ///
+    /// They come from another address than the honest client, and each attack from another one, since ports wait for a while after use.
+    pub fn begin(port: u16, number: u8) -> anyhow::Result<Attack> {
+        let source = Ipv4Addr::new(127, 0, 9, number);
         let mut sockets = Vec::with_capacity(SOCKETS);
         for index in 0..SOCKETS {
-            sockets.push(open(port).with_context(|| format!("only {index} slow sockets came to be"))?);
+            sockets.push(open(source, port).with_context(|| format!("only {index} slow sockets came to be"))?);
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().spawn(move || drip(&mut sockets, port, &seen))?;
         Ok(Attack {
-            stop,
-            thread: Some(thread),
+            port,
+            source,
+            sockets,
+            begin: Instant::now(),
+            sent: 0,
+            closed: 0,
         })
     }
 
-    /// An error when the attack broke off.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-            bail!("the slow sockets could not be kept open");
+    /// Sends the bytes that are due: to each socket in turns, evenly over the time.
+    pub fn drip(&mut self) -> anyhow::Result<()> {
+        let step = BETWEEN_BYTES / SOCKETS as u32;
+        while self.begin + step * self.sent <= Instant::now() {
+            let index = self.sent as usize % SOCKETS;
+            match self.sockets[index].write_all(b"x") {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.sockets[index] = open(self.source, self.port).context("a slow socket could not be opened again")?;
+                    self.closed += 1;
+                }
+            }
+            self.sent += 1;
         }
         Ok(())
     }
 }
 
-impl Drop for Attack {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn open(port: u16) -> std::io::Result<TcpStream> {
-    let mut stream = connect(SOURCE, port)?;
+fn open(source: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let mut stream = connect(Some(source), port)?;
     stream.set_nonblocking(true)?;
     stream.write_all(b"GET /1k HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")?;
     Ok(stream)
-}
-
-/// A byte to each in turns, evenly over the time.
-fn drip(sockets: &mut [TcpStream], port: u16, stop: &AtomicBool) {
-    let step = BETWEEN_BYTES / sockets.len().max(1) as u32;
-    let begin = Instant::now();
-    for (sent, index) in (0..sockets.len()).cycle().enumerate() {
-        let due = begin + step * sent as u32;
-        while let Some(early) = due.checked_duration_since(Instant::now()) {
-            pause(early);
-        }
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        if sockets[index].write_all(b"x").is_err() {
-            match open(port) {
-                Ok(stream) => sockets[index] = stream,
-                Err(_) => return,
-            }
-        }
-    }
 }

@@ -46,7 +46,11 @@ impl Peer for Lb {
             .output()
             .context("cannot run lb check")?;
         if !check.status.success() {
-            return Ok(Prepared::Refused(String::from_utf8_lossy(&check.stderr).into_owned()));
+            let said = String::from_utf8_lossy(&check.stderr);
+            let first = said.lines().next().unwrap_or_default();
+            return Ok(Prepared::Refused(
+                first.split_once("error: ").map_or(first, |(_, what)| what).into(),
+            ));
         }
         let mut command = Command::new(&self.binary);
         command.args(["run", "-c"]).arg(file);

@@ -143,7 +143,7 @@ pub fn start(peer: &dyn Peer, case: Case, servers: &[SocketAddrV4], certificate:
     let command = match peer.prepare(&job)? {
         Prepared::Ready(command) => command,
         Prepared::Refused(why) => {
-            println!("  {}: left out, its configuration is refused: {}", peer.name(), why.trim());
+            println!("  {}: left out, its configuration is refused: {why}", peer.name());
             return Ok(None);
         }
     };

@@ -17,19 +17,19 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The fields of one request, ready to be written.
 #[derive(Debug, Clone)]
-pub struct Forwarded {
+pub struct Forwarded<'a> {
     real_ip: HeaderValue,
     forwarded_for: HeaderValue,
     proto: HeaderValue,
     /// `None` where nobody knows the host (HTTP/1.0).
-    host: Option<HeaderValue>,
-    request_id: HeaderValue,
+    host: Option<&'a [u8]>,
+    request_id: &'a str,
     is_proxied: bool,
 }
 
-impl Forwarded {
-    /// What is to be said about this request. For a client that no proxy speaks for, the host's and the id's values are all that is allocated.
-    pub fn new(peer: &Peer, client: &Client, request: &impl RequestHead, id: &RequestId) -> Self {
+impl<'a> Forwarded<'a> {
+    /// What is to be said about this request. For a client that no proxy speaks for, nothing is allocated.
+    pub fn new(peer: &Peer, client: &Client, request: &'a impl RequestHead, id: &'a RequestId) -> Self {
         let given_proto = client.is_proxied.then(|| client::believed_proto(request)).flatten();
         let given_host = client.is_proxied.then(|| given_host(request)).flatten();
         Self {
@@ -47,10 +47,8 @@ impl Forwarded {
                 .filter(|(value, scheme)| *value != scheme.as_str().as_bytes())
                 .and_then(|(value, _)| HeaderValue::from_bytes(value).ok())
                 .unwrap_or(HeaderValue::from_static(client.scheme.as_str())),
-            host: Some(given_host.unwrap_or(request.authority()))
-                .filter(|host| !host.is_empty())
-                .and_then(|host| HeaderValue::from_bytes(host).ok()),
-            request_id: id.header_value(),
+            host: Some(given_host.unwrap_or(request.authority())).filter(|host| !host.is_empty()),
+            request_id: id.as_str(),
             is_proxied: client.is_proxied,
         }
     }
@@ -68,10 +66,10 @@ impl Forwarded {
         editor.set(&FORWARDED_FOR, self.forwarded_for);
         editor.set(&FORWARDED_PROTO, self.proto);
         match self.host {
-            Some(host) => editor.set(&FORWARDED_HOST, host),
+            Some(host) => editor.set_text(&FORWARDED_HOST, host),
             None => editor.remove(&FORWARDED_HOST),
         }
-        editor.set(&REQUEST_ID, self.request_id);
+        editor.set_text(&REQUEST_ID, self.request_id.as_bytes());
     }
 }
 

@@ -128,7 +128,7 @@ impl Filler {
     }
 
     fn store(&self, pieces: Vec<Bytes>) {
-        let body = Body::new(pieces);
+        let body = Body::new(&self.object, pieces);
         let size = self.object.head_size() + body.size();
         let charged = self.flight.lock().charge.as_ref().map_or(0, Charge::bytes);
         let more = size.saturating_sub(charged);

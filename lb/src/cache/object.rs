@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::clock::Now;
@@ -17,6 +18,7 @@ use super::fields::kept;
 use super::key::StoredKey;
 use super::policy::{Freshness, Permit};
 use super::vary::Variant;
+use crate::engine::h1::Prepared;
 use crate::exchange::head::ResponseHead;
 
 /// What the tables, the queues and the allocator take for one object beside what is counted byte by byte.
@@ -47,12 +49,13 @@ pub struct Object {
     body: OnceLock<Body>,
 }
 
-/// A whole body. What is rendered from head and length together, such as an HTTP/1.1 head in raw bytes, belongs here as well.
+/// A whole body, and what is rendered from head and length together.
 #[derive(Debug)]
 pub(super) struct Body {
     chunks: Chunks,
     length: u64,
     content_length: HeaderValue,
+    prepared: Prepared,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,7 @@ enum Chunks {
 }
 
 impl Body {
-    pub(super) fn new(mut pieces: Vec<Bytes>) -> Self {
+    pub(super) fn new(object: &Object, mut pieces: Vec<Bytes>) -> Self {
         let length = pieces.iter().map(|piece| piece.len() as u64).sum();
         let chunks = match pieces.pop() {
             Some(piece) if pieces.is_empty() => Chunks::One(piece),
@@ -72,10 +75,14 @@ impl Body {
             }
             None => Chunks::Many(Box::default()),
         };
+        let content_length = number(length);
+        let length_field = (object.status != StatusCode::NO_CONTENT).then_some((&CONTENT_LENGTH, &content_length));
+        let fields = object.fields.iter().map(|(name, value)| (name, value)).chain(length_field);
         let body = Self {
+            prepared: Prepared::new(object.status, fields),
             chunks,
             length,
-            content_length: number(length),
+            content_length,
         };
         // The first clone of a `Bytes` allocates what the later ones share: better now than on a hit.
         body.chunks().iter().for_each(|chunk| drop(chunk.clone()));
@@ -92,7 +99,8 @@ impl Body {
 
     /// Bytes of memory.
     pub(super) fn size(&self) -> u64 {
-        self.chunks().iter().map(|chunk| (chunk.len() + PIECE) as u64).sum()
+        let chunks: u64 = self.chunks().iter().map(|chunk| (chunk.len() + PIECE) as u64).sum();
+        chunks + self.prepared.size()
     }
 }
 
@@ -228,6 +236,11 @@ impl Hit {
     /// The body, in order.
     pub fn body(&self) -> &[Bytes] {
         self.object.chunks()
+    }
+
+    /// The head as HTTP/1.1 has it, with everything but what belongs to one answer alone.
+    pub fn prepared(&self) -> Option<&Prepared> {
+        self.object.body.get().map(|body| &body.prepared)
     }
 
     /// Seconds.

@@ -50,17 +50,23 @@ impl Status {
         }
     }
 
-    /// The field's value.
-    pub fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Hit(ttl) => return hit(ttl),
+    /// Gives the field's value to `write`.
+    pub fn tell<T>(self, write: impl FnOnce(&[u8]) -> T) -> T {
+        let text = match self {
+            Self::Hit(ttl) => return hit(ttl, write),
             Self::Fetched { miss, stored, waited } => fetched(miss, stored, waited),
             Self::Collapsed(Miss::Uri) => "lb; fwd=uri-miss; collapsed",
             Self::Collapsed(Miss::Vary) => "lb; fwd=vary-miss; collapsed",
             Self::Collapsed(Miss::Stale) => "lb; fwd=stale; collapsed",
             Self::Method => "lb; fwd=method",
             Self::Bypass => "lb; fwd=bypass",
-        })
+        };
+        write(text.as_bytes())
+    }
+
+    /// The field's value.
+    pub fn value(self) -> HeaderValue {
+        self.tell(|text| HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("lb")))
     }
 }
 
@@ -81,7 +87,7 @@ fn fetched(miss: Miss, stored: bool, waited: bool) -> &'static str {
     }
 }
 
-fn hit(ttl: u64) -> HeaderValue {
+fn hit<T>(ttl: u64, write: impl FnOnce(&[u8]) -> T) -> T {
     const BEFORE: &[u8] = b"lb; hit; ttl=";
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(ttl).as_bytes();
@@ -90,7 +96,7 @@ fn hit(ttl: u64) -> HeaderValue {
     let length = BEFORE.len() + digits.len();
     text[..BEFORE.len()].copy_from_slice(BEFORE);
     text[BEFORE.len()..length].copy_from_slice(digits);
-    HeaderValue::from_bytes(&text[..length]).unwrap_or(HeaderValue::from_static("lb; hit"))
+    write(&text[..length])
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Exchange {
     }
 
     pub(super) fn edit_outgoing(&self, out: &mut impl Editor) {
-        out.set(&X_REQUEST_ID, self.id.header_value());
+        out.set_text(&X_REQUEST_ID, self.id.as_str().as_bytes());
         if let Some(route) = self.route() {
             filter::edit(&route.config.response_headers, out);
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 
 use super::Exchange;
 use super::head::{Editor, RequestHead, ResponseHead};
@@ -201,7 +201,7 @@ impl Exchange {
     /// Says what the cache did, on a route that has one.
     pub(super) fn edit_cache_status(&self, out: &mut impl Editor) {
         if let Some(status) = self.caching.status {
-            out.add(&CACHE_STATUS, status.value());
+            status.tell(|text| out.add_text(&CACHE_STATUS, text));
         }
     }
 
@@ -210,7 +210,12 @@ impl Exchange {
         if let Some(length) = object.content_length() {
             out.set(&header::CONTENT_LENGTH, length);
         }
-        out.set(&header::AGE, HeaderValue::from(age));
+        self.edit_prepared(age, out);
+    }
+
+    /// Edits the head of a stored object that is whole, `Content-Length` included, for the client.
+    pub fn edit_prepared(&self, age: u64, out: &mut impl Editor) {
+        out.set_text(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
         self.edit_cache_status(out);
         self.edit_outgoing(out);
     }

@@ -42,6 +42,20 @@ pub trait ResponseHead: Fields {
 pub trait Editor {
     /// Replaces every field of that name by one.
     fn set(&mut self, name: &HeaderName, value: HeaderValue);
+    /// As [`Self::set`], from text that is visible ASCII, which need not become a value of its own.
+    fn set_text(&mut self, name: &HeaderName, value: &[u8]) {
+        // What is no value is none for nobody.
+        match HeaderValue::from_bytes(value) {
+            Ok(value) => self.set(name, value),
+            Err(_) => self.remove(name),
+        }
+    }
+    /// As [`Self::add`], from such text.
+    fn add_text(&mut self, name: &HeaderName, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.add(name, value);
+        }
+    }
     /// Adds a field beside those that are there.
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
     /// Takes every field of that name away.

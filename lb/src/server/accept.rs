@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
 
 use super::connections::{Connections, Slot};
 use super::listeners::{Listener, Socket};
@@ -53,6 +53,7 @@ pub async fn accept(socket: Socket, connections: Arc<Connections>, worker: usize
         Err(error) => return tracing::error!(%error, address = %listener.local, "cannot watch a listening socket"),
     };
     let mut stop = listener.stopped();
+    let mut stop = pin!(stop.wait_for(|stop| *stop));
     let door = Door {
         socket: socket.get_ref(),
         listener: &listener,
@@ -60,8 +61,8 @@ pub async fn accept(socket: Socket, connections: Arc<Connections>, worker: usize
         worker,
         serve,
     };
-    while let Some(Ok(mut ready)) = unless(&mut stop, socket.readable()).await {
-        match unless(&mut stop, door.burst()).await {
+    while let Some(Ok(mut ready)) = unless(stop.as_mut(), socket.readable()).await {
+        match unless(stop.as_mut(), door.burst()).await {
             Some(Next::Nobody) => ready.clear_ready(),
             Some(Next::Somebody) => tokio::task::yield_now().await,
             None => break,
@@ -144,10 +145,10 @@ async fn failed(error: &io::Error) {
 }
 
 /// What comes, unless the end comes first.
-async fn unless<T>(stop: &mut watch::Receiver<bool>, future: impl Future<Output = T>) -> Option<T> {
+async fn unless<T>(end: Pin<&mut impl Future>, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
-        _ = stop.wait_for(|stop| *stop) => None,
+        _ = end => None,
         value = future => Some(value),
     }
 }

@@ -11,18 +11,13 @@ use lb_config::Config;
 use super::connections::Slot;
 use crate::admit::contains;
 
-/// The limit, if there is one.
-pub fn per_ip(limits: &lb_config::Limits) -> Option<NonZeroUsize> {
-    limits.max_connections_per_ip
-}
-
 /// Counts a connection for its peer.
 ///
 /// # Errors
 /// The limit, where the peer has as many already.
 pub fn admit(config: &Config, peer: IpAddr, slot: &Slot) -> Result<(), NonZeroUsize> {
     let count = slot.belongs_to(peer);
-    let (Some(limit), Some(count)) = (per_ip(&config.limits), count) else {
+    let (Some(limit), Some(count)) = (config.limits.max_connections_per_ip, count) else {
         return Ok(());
     };
     let is_over = count > limit.get() && !config.server.trusted_proxies.iter().any(|net| contains(net, peer));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_config::{Config, Problems};
 use serde::Serialize;
 
-use super::{limit, listener};
+use super::listener;
 use crate::observe::access_log::OpenError;
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, resolve_all};
@@ -130,7 +130,7 @@ pub fn apply(proxy: &Arc<Proxy>, snapshot: Arc<Snapshot>) {
     let config = &snapshot.config;
     proxy.cache.set_bounds(config.cache.memory, config.cache.max_object);
     proxy.connections.set_max(config.limits.max_connections.get());
-    proxy.connections.count_by_address(limit::per_ip(&config.limits).is_some());
+    proxy.connections.count_by_address(config.limits.max_connections_per_ip.is_some());
     proxy.log.set_level(config.server.log_level);
     proxy.swap(snapshot.clone());
     proxy.registry.commit(&snapshot.live(), &tokio::runtime::Handle::current());

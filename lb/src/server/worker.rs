@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -98,8 +97,6 @@ fn serve(accepted: Accepted, proxy: &Proxy, engines: &Arc<Engines>, shutdown: &w
     if let Err(limit) = limit::admit(&snapshot.config, peer.ip(), &slot) {
         tracing::debug!(client = %peer.ip(), limit, "a connection is refused: max_connections_per_ip");
         proxy.metrics.connection_limited();
-        // Closed by a reset, as HAProxy does: nothing of it is left to keep here.
-        let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
         return;
     }
     match TcpStream::from_std(stream) {

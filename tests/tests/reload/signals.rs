@@ -48,3 +48,37 @@ async fn a_reload_that_is_asked_for_in_quick_succession_ends_with_the_last_file(
     }
     until("the last one is in use", async || lb.get("/version").await.text() == "50").await;
 }
+
+#[tokio::test]
+async fn whom_the_kernel_had_let_in_before_the_end_is_served() {
+    let origin = Origin::held("late").await;
+    let mut lb = Lb::start(&format!("[limits]\nmax_connections = 2\n\n{}", versioned(&origin, 1))).await;
+    until("the harness's own connections are gone", async || {
+        lb.metrics().await.sum("lb_connections", &[]) == 0.0
+    })
+    .await;
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut connection = lb.connect().await;
+        connection.write(Request::get("/").bytes()).await;
+        busy.push(connection);
+    }
+    origin.wait_for(2).await;
+    // There is no room for these yet.
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let mut connection = lb.connect().await;
+        connection.write(Request::get("/version").bytes()).await;
+        waiting.push(connection);
+    }
+    lb.terminate();
+    until("it drains", async || lb.stderr().contains("stopping")).await;
+    origin.release_all();
+    for connection in &mut busy {
+        assert_eq!(connection.response("GET").await.unwrap().text(), "late");
+    }
+    for connection in &mut waiting {
+        assert_eq!(connection.response("GET").await.unwrap().text(), "1");
+    }
+    assert_eq!(lb.exit_within(DEADLINE).await.code(), Some(0));
+}

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use super::edit::HeadEditor;
 use super::{Ended, Relay, date};
 use crate::cache::{Hit, Now, Object, Reader};
-use crate::engine::h1::{ClientStream, Lines, Request};
+use crate::engine::h1::{ClientStream, Lines, Prepared, Request};
 use crate::exchange::head::Editor;
 use crate::exchange::{Exchange, Reply};
 use crate::reject::Refusal;
@@ -88,7 +88,10 @@ impl Relay {
         let keep = self.keeps(request);
         let known = exchange.not_modified(&request.head(), object);
         let status = if known { StatusCode::NOT_MODIFIED } else { object.status() };
-        let head = stored_head(request, exchange, status, object, hit.age(), keep, false);
+        let head = match hit.prepared() {
+            Some(prepared) if !known => prepared_head(request, exchange, prepared, hit.age(), keep),
+            _ => stored_head(request, exchange, status, object, hit.age(), keep, false),
+        };
         let bodyless = known || request.parsed().method() == Method::HEAD;
         let body = if bodyless { &[] } else { hit.body() };
         let sent = send_with(client, &head, body, stall(exchange)).await;
@@ -191,6 +194,16 @@ pub(super) fn connection(editor: &mut HeadEditor<'_>, request: &Request, keep: b
         (true, Version::HTTP_10) => editor.put("connection", b"keep-alive"),
         (true, _) => {}
     }
+}
+
+fn prepared_head(request: &Request, exchange: &Exchange, prepared: &Prepared, age: u64, keep: bool) -> BytesMut {
+    let mut head = BytesMut::with_capacity(1 << 10);
+    head.extend_from_slice(prepared.status_line());
+    let mut editor = HeadEditor::new(&mut head, prepared.lines());
+    exchange.edit_prepared(age, &mut editor);
+    connection(&mut editor, request, keep);
+    editor.finish();
+    head
 }
 
 fn stored_head(

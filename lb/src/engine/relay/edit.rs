@@ -129,6 +129,18 @@ impl Editor for HeadEditor<'_> {
         self.put(name.as_str(), value.as_bytes());
     }
 
+    fn set_text(&mut self, name: &HeaderName, value: &[u8]) {
+        self.take_away(name.as_str());
+        self.put(name.as_str(), value);
+    }
+
+    fn add_text(&mut self, name: &HeaderName, value: &[u8]) {
+        match HeaderValue::from_bytes(value) {
+            Ok(value) if self.is_received(name.as_str()) => self.late.push((name.clone(), value)),
+            _ => self.put(name.as_str(), value),
+        }
+    }
+
     fn add(&mut self, name: &HeaderName, value: HeaderValue) {
         if self.is_received(name.as_str()) {
             self.late.push((name.clone(), value));

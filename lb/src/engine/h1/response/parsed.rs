@@ -87,6 +87,13 @@ impl ResponseParsed {
         }
     }
 
+    /// Whether `Content-Length` and `Transfer-Encoding` of this head, if it has any, are void, and must not be handed on (RFC 9110 §8.6,
+    /// RFC 9112 §6.1): interim responses and 204 end with their head.
+    #[must_use]
+    pub fn is_without_framing(&self) -> bool {
+        is_without_framing(self.status)
+    }
+
     /// Whether the server lets the connection stay open (RFC 9112 §9.3). It cannot after a body that ends with the connection.
     #[must_use]
     pub const fn keep_alive(&self) -> bool {
@@ -94,9 +101,8 @@ impl ResponseParsed {
     }
 }
 
-/// Interim responses and 204 end with their head. A server must not send them with fields that frame a body (RFC 9110 §8.6, RFC 9112 §6.1), and
-/// one that does has told nothing: those fields are not even looked at, and must not be handed on. For 304 and for answers to HEAD they tell
-/// what a GET would get, so there they have to be in order.
+/// A server that sends such a response with fields that frame a body has told nothing, so they are not even looked at. For 304 and for answers
+/// to HEAD they tell what a GET would get, so there they have to be in order.
 pub(super) fn is_without_framing(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT
 }
