@@ -107,8 +107,15 @@ async fn slow_heads_do_not_slow_down_anybody_else() {
 
     let (quiet, busy) = (p99(&without), p99(&with));
     // the promise is twice; in the short form, a machine that runs other tests beside gets more
-    let most = if full() { quiet * 2 + Duration::from_millis(1) } else { Duration::from_secs(1) };
-    assert!(busy <= most, "the 99th percentile is {busy:?} beside slow heads and {quiet:?} without");
+    let most = if full() {
+        quiet * 2 + Duration::from_millis(1)
+    } else {
+        Duration::from_secs(1)
+    };
+    assert!(
+        busy <= most,
+        "the 99th percentile is {busy:?} beside slow heads and {quiet:?} without"
+    );
     let each = during.resident_kib.saturating_sub(before.resident_kib) as f64 / sockets as f64;
     assert!(each < 16.0, "{each:.1} KiB for each slow socket");
     let notes = format!(

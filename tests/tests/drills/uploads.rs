@@ -79,7 +79,11 @@ async fn a_backend_that_is_killed_costs_only_the_uploads_that_it_had() {
         until("all clients go on", async || created() > before + 3 * CLIENTS).await;
         let failed = shared.failed.load(Ordering::SeqCst);
         sleep(length(1, 20)).await;
-        assert_eq!(shared.failed.load(Ordering::SeqCst), failed, "a refused connection failed a request");
+        assert_eq!(
+            shared.failed.load(Ordering::SeqCst),
+            failed,
+            "a refused connection failed a request"
+        );
         backends.all[victim].restart().await;
         lb.wait_for_state("users", backends.all[victim].addr(), "healthy").await;
     }
@@ -92,7 +96,11 @@ async fn a_backend_that_is_killed_costs_only_the_uploads_that_it_had() {
     // a failed one was created or not, and none was created twice
     let total = client::send(backends.all[0].addr(), &Request::get("/users?limit=1")).await.unwrap();
     let total = total.json()["total"].as_u64().unwrap() as usize;
-    assert!((created()..=created() + failed).contains(&total), "{total} users of {} created and {failed} failed", created());
+    assert!(
+        (created()..=created() + failed).contains(&total),
+        "{total} users of {} created and {failed} failed",
+        created()
+    );
     lb.wait_until_idle().await;
     let notes = format!("{total} users there, none twice; failed is what was under way at the killed one");
     row("kill -9 of a backend under POSTs", created() + failed, failed, None, &notes);
