@@ -39,16 +39,6 @@ async fn is_answered(lb: &Lb, from: IpAddr, request: &Request, status: u16) -> b
     }
 }
 
-/// A connection for which there is no room: it ends without an answer, wherever its client is by then.
-async fn assert_turned_away(lb: &Lb, from: IpAddr) {
-    let Ok(mut over) = Connection::open_from(from, lb.listen()).await else {
-        return;
-    };
-    over.write(Request::get("/over").bytes()).await;
-    assert!(over.response("GET").await.is_err(), "it was served");
-    assert!(over.ended_within(DEADLINE).await.is_some(), "it stayed open");
-}
-
 #[tokio::test]
 async fn over_the_limit_of_its_address_a_connection_is_closed_at_once() {
     let origin = Origin::named("origin").await;
