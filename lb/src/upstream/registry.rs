@@ -70,7 +70,6 @@ impl Registry {
     /// Makes the checks of these upstreams the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
         let servers = live.iter().flat_map(|upstream| upstream.servers());
-        #[expect(clippy::mutable_key_type, reason = "keys compare by what never changes of them")]
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())
             .map(|check| (check.key.clone(), check.clone()))
