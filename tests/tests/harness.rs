@@ -8,6 +8,7 @@ use bytes::Bytes;
 use lb_tests::client::{Connection, Ending, Failure, Request, send};
 use lb_tests::framing::chunked;
 use lb_tests::origin::{CHECK_PATH, Deaf, Origin, Refusing, Reply, Step};
+use lb_tests::tls::{Authority, ClientTls, ServerTls};
 use lb_tests::wait::until;
 
 #[tokio::test]
@@ -198,4 +199,57 @@ async fn a_pause_is_a_pause() {
     let start = Instant::now();
     assert_eq!(send(origin.addr(), &Request::get("/")).await.unwrap().text(), "late");
     assert!(start.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn a_stalled_origin_reads_nothing_until_it_is_released() {
+    let origin = Origin::start(|_| Reply::script(vec![Step::Stall, Step::write("HTTP/1.1 204 No Content\r\n\r\n")]).early()).await;
+    let mut connection = Connection::open(origin.addr()).await.unwrap();
+    connection.write(Request::post("/", "body").head_bytes()).await;
+    origin.wait_for(1).await;
+    connection.write("body").await;
+    assert!(!connection.ready_within(Duration::from_millis(100)).await);
+    assert!(!origin.raw(0).ends_with(b"body"));
+    origin.release(1);
+    assert_eq!(connection.response("POST").await.unwrap().status, 204);
+    until("the body is read", async || origin.last().whole).await;
+}
+
+#[tokio::test]
+async fn either_side_may_end_before_the_other_has_said_all() {
+    let origin = Origin::start(|seen| match seen.target.as_str() {
+        "/listens" => Reply::script(vec![Step::ReadToEnd, Step::write("heard"), Step::Close]),
+        _ => Reply::script(vec![Step::write("said"), Step::FinishWriting, Step::ReadToEnd, Step::Close]),
+    })
+    .await;
+    let mut connection = Connection::open(origin.addr()).await.unwrap();
+    connection.write([Request::get("/listens").bytes(), b"all".to_vec()].concat()).await;
+    connection.finish_writing().await;
+    assert_eq!(connection.exactly(5).await.unwrap(), "heard");
+    assert!(origin.raw(0).ends_with(b"all"));
+    let mut connection = Connection::open(origin.addr()).await.unwrap();
+    connection.write(Request::get("/speaks").bytes()).await;
+    assert_eq!(connection.exactly(4).await.unwrap(), "said");
+    assert_eq!(connection.exactly(1).await, Err(Failure::Cut));
+    connection.write("more").await;
+    until("it came", async || origin.raw(1).ends_with(b"more")).await;
+}
+
+#[tokio::test]
+async fn client_and_origin_speak_tls_and_a_missing_goodbye_shows() {
+    let authority = Authority::new("a");
+    let tls = ClientTls::trusting(&authority).build();
+    for says_goodbye in [true, false] {
+        let server = ServerTls::showing(authority.issue(&["a.test"]));
+        let server = if says_goodbye { server } else { server.without_goodbye() };
+        let origin = Origin::tls(server, |_| Reply::new(200).until_close("body")).await;
+        let mut connection = Connection::open_tls(origin.addr(), &tls, "a.test").await.unwrap();
+        let answer = connection.send(&Request::get("/")).await.unwrap();
+        assert_eq!((answer.text().as_str(), answer.cut), ("body", !says_goodbye));
+        assert_eq!(origin.last().sni.as_deref(), Some("a.test"));
+        assert!(matches!(
+            Connection::open_tls(origin.addr(), &tls, "b.test").await,
+            Err(Failure::Handshake(_))
+        ));
+    }
 }

@@ -13,7 +13,9 @@ mod crash;
 mod drain;
 mod own_writes;
 mod reloads;
+mod slowloris;
 mod stalled_log;
+mod uploads;
 
 use lb_tests::backend::Backends;
 use lb_tests::client::{self, Request, Response};

@@ -12,6 +12,7 @@
 mod answers;
 mod bodies;
 mod cache;
+mod choice;
 mod documents;
 mod own;
 mod pair;
