@@ -8,6 +8,7 @@
 
 mod case;
 mod certificate;
+mod disturbance;
 mod load;
 mod machine;
 mod measure;

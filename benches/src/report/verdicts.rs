@@ -10,10 +10,15 @@ use crate::run::Bench;
 /// The columns.
 const PEERS: [&str; 4] = ["nginx", "haproxy", "lb", "lb-pingora"];
 
+/// What most rows are about.
+const CPU: &str = "CPU a request, µs";
+
 /// One figure: what it is, each peer's value, what lb is judged by, and how much that may be.
 struct Row {
-    figure: String,
+    case: Case,
+    figure: &'static str,
     values: [Option<f64>; 4],
+    judged_by: &'static str,
     /// Of lb, and of lb with the pingora engine.
     judged: [Option<f64>; 2],
     bound: f64,
@@ -23,14 +28,14 @@ struct Row {
 pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
     writeln!(
         out,
-        "| figure | nginx | HAProxy | lb | lb, pingora engine | lb is judged by | to reach | | pingora engine's |"
+        "| case | figure | nginx | HAProxy | lb | lb-pingora | judged by | lb | to reach | | lb-pingora |"
     )?;
-    writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |")?;
+    writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |")?;
     for row in rows(bench) {
         if row.judged.iter().all(Option::is_none) {
             continue;
         }
-        write!(out, "| {} |", row.figure)?;
+        write!(out, "| {} | {} |", row.case.describe(), row.figure)?;
         for value in row.values {
             write!(out, " {} |", cell(value))?;
         }
@@ -41,7 +46,8 @@ pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
         };
         writeln!(
             out,
-            " {} | ≤ {} | {verdict} | {} |",
+            " {} | {} | ≤ {} | {verdict} | {} |",
+            row.judged_by,
             cell(row.judged[0]),
             row.bound,
             cell(row.judged[1])
@@ -70,15 +76,19 @@ fn rows(bench: &Bench) -> Vec<Row> {
         (Case::TlsNew, 1.00),
     ] {
         rows.push(Row {
-            figure: format!("{}: CPU µs a request, beside the better of nginx and HAProxy", case.describe()),
+            case,
+            figure: CPU,
             values: PEERS.map(|peer| of(bench, case, peer, |sample| sample.cpu_us)),
+            judged_by: "ratio to the better",
             judged: ours(|peer| beside_the_better(bench, case, peer)),
             bound,
         });
     }
     rows.push(Row {
-        figure: format!("{}: p99 µs, beside nginx's", Case::Latency.describe()),
+        case: Case::Latency,
+        figure: "p99, µs",
         values: PEERS.map(|peer| of(bench, Case::Latency, peer, p99)),
+        judged_by: "ratio to nginx",
         judged: ours(|peer| ratio(bench, Case::Latency, peer, "nginx", p99)),
         bound: 1.0,
     });
@@ -90,11 +100,10 @@ fn rows(bench: &Bench) -> Vec<Row> {
     for (with, without) in [(Case::ProxyLog, Case::Proxy), (Case::HitLog, Case::Hit)] {
         let cpu: fn(&Sample) -> f64 = |sample| sample.cpu_us;
         rows.push(Row {
-            figure: format!(
-                "{}: CPU µs a request; how much more it is beside nginx's than without a log",
-                with.describe()
-            ),
+            case: with,
+            figure: CPU,
             values: PEERS.map(|peer| of(bench, with, peer, cpu)),
+            judged_by: "rise of the ratio to nginx",
             judged: ours(|peer| Some(ratio(bench, with, peer, "nginx", cpu)? - ratio(bench, without, peer, "nginx", cpu)?)),
             bound: 0.05,
         });
@@ -108,10 +117,12 @@ fn ours(judge: impl Fn(&str) -> Option<f64>) -> [Option<f64>; 2] {
 }
 
 /// A figure that is judged without looking at others.
-fn absolute(bench: &Bench, case: Case, what: &str, figure: fn(&Sample) -> f64, bound: f64) -> Row {
+fn absolute(bench: &Bench, case: Case, what: &'static str, figure: fn(&Sample) -> f64, bound: f64) -> Row {
     Row {
-        figure: format!("{}: {what}", case.describe()),
+        case,
+        figure: what,
         values: PEERS.map(|peer| of(bench, case, peer, figure)),
+        judged_by: "itself",
         judged: ours(|peer| of(bench, case, peer, figure)),
         bound,
     }
