@@ -20,7 +20,7 @@ pub struct Sample {
     pub memory: u64,
     /// Bytes of memory that each idle connection added.
     pub idle_bytes: Option<f64>,
-    /// The 99th percentile in microseconds while nobody attacked.
+    /// The steady 99th percentile in microseconds while nobody attacked.
     pub calm_p99_us: Option<f64>,
     /// The part of a core that went to processes that have nothing to do with it.
     pub foreign: f64,
@@ -59,8 +59,11 @@ impl fmt::Display for Sample {
             self.cpu_us,
             self.cpu_us * self.user
         )?;
+        if let Some(steady) = self.load.steady_p99_us {
+            write!(f, "  steady p99 {steady:.0} us")?;
+        }
         if let Some(calm) = self.calm_p99_us {
-            write!(f, "  p99 {calm:.0} us without the attack")?;
+            write!(f, " (without the attack {calm:.0})")?;
         }
         if self.foreign > TOO_MUCH {
             write!(f, "  others took {:.0} % of a core", self.foreign * 100.0)?;

@@ -171,9 +171,14 @@ impl Bench {
         }
         let (mut calm, mut attack) = (None, None);
         if case.work() == Work::Slowloris {
-            calm = Some(self.load(case, process, time, None)?.p99_us);
+            // Before each measurement the proxy may come to terms with the sockets that came or went.
+            let settle = Duration::from_secs(1);
+            self.load(case, process, settle, None)?;
+            calm = self.load(case, process, time, None)?.steady_p99_us;
             self.attacks = self.attacks.wrapping_add(1);
-            attack = Some(Attack::begin(process.port, self.attacks)?);
+            let mut begun = Attack::begin(process.port, self.attacks)?;
+            self.load(case, process, settle, Some(&mut begun))?;
+            attack = Some(begun);
         }
         let (before, origin) = (cpu(pid)?, cpu(self.origin.pid())?);
         let load = self.load(case, process, time, attack.as_mut())?;

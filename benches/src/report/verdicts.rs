@@ -86,17 +86,23 @@ fn rows(bench: &Bench) -> Vec<Row> {
     }
     rows.push(Row {
         case: Case::Latency,
-        figure: "p99, µs",
-        values: PEERS.map(|peer| of(bench, Case::Latency, peer, p99)),
+        figure: "steady p99, µs",
+        values: PEERS.map(|peer| of(bench, Case::Latency, peer, steady_p99)),
         judged_by: "ratio to nginx",
-        judged: ours(|peer| ratio(bench, Case::Latency, peer, "nginx", p99)),
+        judged: ours(|peer| ratio(bench, Case::Latency, peer, "nginx", steady_p99)),
         bound: 1.0,
     });
     for case in [Case::Proxy, Case::Large] {
         rows.push(absolute(bench, case, "peak memory, MiB", mebibytes, 30.0));
     }
     rows.push(absolute(bench, Case::Idle, "KiB of memory each", kibibytes_each, 8.0));
-    rows.push(absolute(bench, Case::Slowloris, "p99 beside p99 without them", slowdown, 2.0));
+    rows.push(absolute(
+        bench,
+        Case::Slowloris,
+        "steady p99 beside that without them",
+        slowdown,
+        2.0,
+    ));
     for (with, without) in [(Case::ProxyLog, Case::Proxy), (Case::HitLog, Case::Hit)] {
         let cpu: fn(&Sample) -> f64 = |sample| sample.cpu_us;
         rows.push(Row {
@@ -128,8 +134,8 @@ fn absolute(bench: &Bench, case: Case, what: &'static str, figure: fn(&Sample) -
     }
 }
 
-fn p99(sample: &Sample) -> f64 {
-    sample.load.p99_us
+fn steady_p99(sample: &Sample) -> f64 {
+    sample.load.steady_p99_us.unwrap_or(f64::NAN)
 }
 
 fn mebibytes(sample: &Sample) -> f64 {
@@ -141,7 +147,7 @@ fn kibibytes_each(sample: &Sample) -> f64 {
 }
 
 fn slowdown(sample: &Sample) -> f64 {
-    sample.load.p99_us / sample.calm_p99_us.unwrap_or(f64::NAN)
+    steady_p99(sample) / sample.calm_p99_us.unwrap_or(f64::NAN)
 }
 
 /// How lb's own cost grows with what it holds.
