@@ -154,7 +154,7 @@ impl Case {
         matches!(self, Case::Idle | Case::Slowloris)
     }
 
-    /// Whether only lb is measured: how its own cost grows with what it holds.
+    /// Whether it says how a proxy's own cost grows with what it holds. Only lb is measured, unless others are named.
     pub fn scale(self) -> bool {
         matches!(self, Case::Servers(_) | Case::Keys(_))
     }

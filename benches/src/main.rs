@@ -83,6 +83,7 @@ fn main() -> anyhow::Result<()> {
     let once = if args.quick { 1 } else { 3 };
     let mut bench = Bench::start(
         peers,
+        !args.peers.is_empty(),
         args.rounds.unwrap_or(once),
         args.seconds.unwrap_or(once as u64),
         args.connections,

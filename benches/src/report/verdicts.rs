@@ -150,31 +150,37 @@ fn slowdown(sample: &Sample) -> f64 {
     steady_p99(sample) / sample.calm_p99_us.unwrap_or(f64::NAN)
 }
 
-/// How lb's own cost grows with what it holds.
+/// How a proxy's own cost grows with what it holds: servers, then keys. Only lb is judged by it.
 pub fn write_scale(out: &mut String, bench: &Bench) -> std::fmt::Result {
     let (servers, keys): (Vec<Case>, Vec<Case>) = Case::all()
         .into_iter()
-        .filter(|case| case.scale() && of(bench, *case, "lb", |sample| sample.cpu_us).is_some())
+        .filter(|case| case.scale())
         .partition(|case| matches!(case, Case::Servers(_)));
-    for cases in [servers, keys] {
-        let cost = |case: &Case| of(bench, *case, "lb", |sample| sample.cpu_us).unwrap_or(f64::NAN);
-        let Some(first) = cases.first().map(cost) else { continue };
-        writeln!(
-            out,
-            "\n| lb alone | requests/s | CPU µs a request | beside the first | to reach | |"
-        )?;
-        writeln!(out, "| --- | ---: | ---: | ---: | ---: | --- |")?;
-        for case in &cases {
-            let (rate, grown) = (of(bench, *case, "lb", |sample| sample.load.rate), cost(case) / first);
-            let verdict = if grown <= 1.15 { "reached" } else { "**missed**" };
-            writeln!(
-                out,
-                "| {} | {} | {:.2} | {grown:.2} | ≤ 1.15 | {verdict} |",
-                case.describe(),
-                cell(rate),
-                cost(case)
-            )?;
+    for peer in &bench.peers {
+        for cases in [&servers, &keys] {
+            write_growth(out, bench, peer.name(), cases)?;
         }
+    }
+    Ok(())
+}
+
+fn write_growth(out: &mut String, bench: &Bench, peer: &str, cases: &[Case]) -> std::fmt::Result {
+    let measured = cases.iter().filter_map(|case| {
+        let cost = of(bench, *case, peer, |sample| sample.cpu_us)?;
+        Some((case, of(bench, *case, peer, |sample| sample.load.rate), cost))
+    });
+    let measured: Vec<_> = measured.collect();
+    let Some((_, _, first)) = measured.first() else { return Ok(()) };
+    writeln!(out, "\n| {peer} | requests/s | CPU a request, µs | beside the first | to reach | |")?;
+    writeln!(out, "| --- | ---: | ---: | ---: | ---: | --- |")?;
+    for (case, rate, cost) in &measured {
+        let grown = cost / first;
+        let verdict = match peer {
+            "lb" if grown <= 1.15 => "| ≤ 1.15 | reached |",
+            "lb" => "| ≤ 1.15 | **missed** |",
+            _ => "| – | |",
+        };
+        writeln!(out, "| {} | {} | {cost:.2} | {grown:.2} {verdict}", case.describe(), cell(*rate))?;
     }
     Ok(())
 }
