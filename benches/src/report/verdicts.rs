@@ -26,15 +26,17 @@ struct Row {
 
 /// The table, without rows of what was not measured.
 pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
+    let mut rows = rows(bench);
+    rows.retain(|row| row.judged.iter().any(Option::is_some));
+    if rows.is_empty() {
+        return Ok(());
+    }
     writeln!(
         out,
         "| case | figure | nginx | HAProxy | lb | lb-pingora | judged by | lb | to reach | | lb-pingora |"
     )?;
     writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |")?;
-    for row in rows(bench) {
-        if row.judged.iter().all(Option::is_none) {
-            continue;
-        }
+    for row in rows {
         write!(out, "| {} | {} |", row.case.describe(), row.figure)?;
         for value in row.values {
             write!(out, " {} |", cell(value))?;
