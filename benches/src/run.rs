@@ -66,7 +66,8 @@ impl Bench {
         if rounds == 0 || seconds == 0 || connections == 0 {
             bail!("expected at least one round, one second and one connection");
         }
-        let folder = tempfile::Builder::new().prefix("compare-").tempdir_in(peers::memory_folder())?;
+        peers::sweep()?;
+        let folder = peers::folder()?;
         let idle = IDLE.min(usize::try_from(open_files).unwrap_or(IDLE).saturating_sub(SPARE_FILES));
         Ok(Bench {
             peers,
