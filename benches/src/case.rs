@@ -159,6 +159,11 @@ impl Case {
         matches!(self, Case::Servers(_) | Case::Keys(_))
     }
 
+    /// Whether the two are compared with each other, and so are measured in turns.
+    pub fn beside(self, other: Case) -> bool {
+        matches!((self, other), (Case::Servers(_), Case::Servers(_)) | (Case::Keys(_), Case::Keys(_)))
+    }
+
     /// How many servers there are.
     pub fn servers(self) -> usize {
         if let Case::Servers(count) = self { count } else { SERVERS }

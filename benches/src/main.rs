@@ -89,9 +89,8 @@ fn main() -> anyhow::Result<()> {
         args.connections,
         open_files,
     )?;
-    for case in cases {
-        println!("{}: {}", case.name(), case.describe());
-        bench.run(case)?;
+    for together in cases.chunk_by(|one, other| one.beside(*other)) {
+        bench.run(together)?;
     }
     let tables = report::markdown(&bench, &absent);
     println!("\n{tables}");

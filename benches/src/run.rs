@@ -87,42 +87,56 @@ impl Bench {
         })
     }
 
-    /// Runs a case on every peer that can do it. A peer that cannot has no samples.
-    pub fn run(&mut self, case: Case) -> anyhow::Result<()> {
-        if case == Case::Latency {
-            self.half_of_peak = Some(self.peak_of_nginx()? / 2.0);
+    /// Runs cases that are to be compared with each other, on every peer that can do them. A peer that cannot has no samples.
+    pub fn run(&mut self, cases: &[Case]) -> anyhow::Result<()> {
+        let mut running = Vec::new();
+        for case in cases {
+            println!("{}: {}", case.name(), case.describe());
+            if *case == Case::Latency {
+                self.half_of_peak = Some(self.peak_of_nginx()? / 2.0);
+            }
+            self.results.push((*case, self.peers.iter().map(|_| Vec::new()).collect()));
+            let place = self.results.len() - 1;
+            for (peer, process) in self.start_all(*case)? {
+                self.warm(*case, &process)?;
+                running.push((place, peer, process));
+            }
         }
+        for round in 1..=self.rounds {
+            for (place, peer, process) in &running {
+                let (case, name) = (self.results[*place].0, self.peers[*peer].name());
+                // What idles can be counted once for each process: memory that was freed for later is not given back.
+                if case.work() == Work::Idle && round > 1 {
+                    continue;
+                }
+                let label = match cases {
+                    [_] => format!("round {round} {name:<10}"),
+                    _ => format!("round {round} {name:<10} {:<12}", case.name()),
+                };
+                let sample = self
+                    .undisturbed(case, process, &label)
+                    .with_context(|| format!("{}, {name}, round {round}", case.name()))?;
+                self.results[*place].1[*peer].push(sample);
+            }
+        }
+        Ok(())
+    }
+
+    /// The peers that do a case, by their places.
+    fn start_all(&self, case: Case) -> anyhow::Result<Vec<(usize, Running)>> {
         let servers = match case.work() {
             Work::Paced | Work::Slowloris => self.local_origin.servers()?,
             _ => self.origin.servers(case.servers()),
         };
         let mut running = Vec::new();
-        for peer in &self.peers {
+        for (place, peer) in self.peers.iter().enumerate() {
             let asked = self.named || !case.scale() || peer.name() == "lb";
-            running.push(if peer.can(case) && asked {
-                peers::start(peer.as_ref(), case, &servers, &self.certificate)?
-            } else {
-                None
-            });
-        }
-        for process in running.iter().flatten() {
-            self.warm(case, process)?;
-        }
-        let mut samples: Vec<Vec<Sample>> = self.peers.iter().map(|_| Vec::new()).collect();
-        // What idles can be counted once for each process: memory that was freed for later is not given back.
-        let rounds = if case.work() == Work::Idle { 1 } else { self.rounds };
-        for round in 1..=rounds {
-            for (index, process) in running.iter().enumerate() {
-                let Some(process) = process else { continue };
-                let name = self.peers[index].name();
-                let sample = self
-                    .undisturbed(case, process, &format!("round {round} {name:<10}"))
-                    .with_context(|| format!("{}, {name}, round {round}", case.name()))?;
-                samples[index].push(sample);
+            if peer.can(case) && asked {
+                let process = peers::start(peer.as_ref(), case, &servers, &self.certificate)?;
+                running.extend(process.map(|process| (place, process)));
             }
         }
-        self.results.push((case, samples));
-        Ok(())
+        Ok(running)
     }
 
     /// The cache is filled and the code is warm before anything counts.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::figures::{beside_the_better, of, ratio};
+use super::figures::{beside_the_better, growth, of, ratio};
 use crate::case::Case;
 use crate::measure::Sample;
 use crate::run::Bench;
@@ -167,22 +167,23 @@ pub fn write_scale(out: &mut String, bench: &Bench) -> std::fmt::Result {
 }
 
 fn write_growth(out: &mut String, bench: &Bench, peer: &str, cases: &[Case]) -> std::fmt::Result {
-    let measured = cases.iter().filter_map(|case| {
-        let cost = of(bench, *case, peer, |sample| sample.cpu_us)?;
-        Some((case, of(bench, *case, peer, |sample| sample.load.rate), cost))
-    });
-    let measured: Vec<_> = measured.collect();
-    let Some((_, _, first)) = measured.first() else { return Ok(()) };
+    let cost = |case: Case| of(bench, case, peer, |sample| sample.cpu_us);
+    let Some(first) = cases.iter().copied().find(|case| cost(*case).is_some()) else {
+        return Ok(());
+    };
     writeln!(out, "\n| {peer} | requests/s | CPU a request, µs | beside the first | to reach | |")?;
     writeln!(out, "| --- | ---: | ---: | ---: | ---: | --- |")?;
-    for (case, rate, cost) in &measured {
-        let grown = cost / first;
+    for case in cases.iter().copied() {
+        let Some((cost, grown)) = cost(case).zip(growth(bench, case, first, peer)) else {
+            continue;
+        };
+        let rate = of(bench, case, peer, |sample| sample.load.rate);
         let verdict = match peer {
             "lb" if grown <= 1.15 => "| ≤ 1.15 | reached |",
             "lb" => "| ≤ 1.15 | **missed** |",
             _ => "| – | |",
         };
-        writeln!(out, "| {} | {} | {cost:.2} | {grown:.2} {verdict}", case.describe(), cell(*rate))?;
+        writeln!(out, "| {} | {} | {cost:.2} | {grown:.2} {verdict}", case.describe(), cell(rate))?;
     }
     Ok(())
 }
