@@ -36,9 +36,9 @@ fuzz: ## look for inputs that break the readers of HTTP/1.1; FUZZ_SECONDS (60) i
 	@scripts/install.sh $(BUILD_PACKAGES)
 	@CARGO=$(CARGO) FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
-bench: build ## lb beside nginx, HAProxy and what else is installed; writes benches/RESULTS.md
+bench: build ## lb beside nginx, HAProxy and what else is installed; writes benches/RESULTS.md (ARGS=--quick: a first look)
 	@scripts/install.sh $(BENCH_PACKAGES)
-	@$(CARGO) run --release --locked -p lb-benches --bin compare
+	@$(CARGO) run --release --locked -p lb-benches --bin compare -- $(ARGS)
 
 clean: ## what was built, and the data of `make run`
 	@$(CARGO) clean

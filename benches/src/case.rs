@@ -154,9 +154,14 @@ impl Case {
         matches!(self, Case::Idle | Case::Slowloris)
     }
 
-    /// Whether only lb is measured: how its own cost grows with what it holds.
+    /// Whether it says how a proxy's own cost grows with what it holds. Only lb is measured, unless others are named.
     pub fn scale(self) -> bool {
         matches!(self, Case::Servers(_) | Case::Keys(_))
+    }
+
+    /// Whether the two are compared with each other, and so are measured in turns.
+    pub fn beside(self, other: Case) -> bool {
+        matches!((self, other), (Case::Servers(_), Case::Servers(_)) | (Case::Keys(_), Case::Keys(_)))
     }
 
     /// How many servers there are.

@@ -8,6 +8,7 @@
 
 mod case;
 mod certificate;
+mod disturbance;
 mod load;
 mod machine;
 mod measure;
@@ -82,14 +83,14 @@ fn main() -> anyhow::Result<()> {
     let once = if args.quick { 1 } else { 3 };
     let mut bench = Bench::start(
         peers,
+        !args.peers.is_empty(),
         args.rounds.unwrap_or(once),
         args.seconds.unwrap_or(once as u64),
         args.connections,
         open_files,
     )?;
-    for case in cases {
-        println!("{}: {}", case.name(), case.describe());
-        bench.run(case)?;
+    for together in cases.chunk_by(|one, other| one.beside(*other)) {
+        bench.run(together)?;
     }
     let tables = report::markdown(&bench, &absent);
     println!("\n{tables}");

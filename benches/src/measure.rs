@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
+use crate::disturbance::TOO_MUCH;
 use crate::load::Load;
 
 /// One peer in one round.
@@ -19,8 +20,10 @@ pub struct Sample {
     pub memory: u64,
     /// Bytes of memory that each idle connection added.
     pub idle_bytes: Option<f64>,
-    /// The 99th percentile in microseconds while nobody attacked.
+    /// The steady 99th percentile in microseconds while nobody attacked.
     pub calm_p99_us: Option<f64>,
+    /// The part of a core that went to processes that have nothing to do with it.
+    pub foreign: f64,
 }
 
 impl Sample {
@@ -33,6 +36,7 @@ impl Sample {
             memory,
             idle_bytes: None,
             calm_p99_us: None,
+            foreign: 0.0,
         }
     }
 }
@@ -55,10 +59,16 @@ impl fmt::Display for Sample {
             self.cpu_us,
             self.cpu_us * self.user
         )?;
-        match self.calm_p99_us {
-            Some(calm) => write!(f, "  p99 {calm:.0} us without the attack"),
-            None => Ok(()),
+        if let Some(steady) = self.load.steady_p99_us {
+            write!(f, "  steady p99 {steady:.0} us")?;
         }
+        if let Some(calm) = self.calm_p99_us {
+            write!(f, " (without the attack {calm:.0})")?;
+        }
+        if self.foreign > TOO_MUCH {
+            write!(f, "  others took {:.0} % of a core", self.foreign * 100.0)?;
+        }
+        Ok(())
     }
 }
 
@@ -116,8 +126,8 @@ pub fn cpu(pid: u32) -> anyhow::Result<Cpu> {
     Ok(used)
 }
 
-/// The number in that place between white space.
-fn number(text: &str, index: usize) -> u64 {
+/// The number in that place between white space; 0 where there is none.
+pub fn number(text: &str, index: usize) -> u64 {
     text.split_whitespace().nth(index).and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 

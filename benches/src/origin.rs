@@ -24,7 +24,9 @@ impl Origin {
     /// Starts it, on the core of this program.
     pub fn start() -> anyhow::Result<Origin> {
         let port = free_port()?;
-        let process = Command::new(std::env::current_exe()?)
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(std::env::current_exe()?)
             .args(["origin", &port.to_string()])
             .stdin(Stdio::null())
             .spawn()

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::case::{Case, SERVERS, Work};
 use crate::certificate::Certificate;
+use crate::disturbance::{TOO_MUCH, Watch};
 use crate::load::origin::LocalOrigin;
 use crate::load::paced::Pace;
 use crate::load::slowloris::Attack;
@@ -20,6 +21,10 @@ use crate::peers::{self, Peers, Running};
 /// Idle connections of [`Case::Idle`], where the system allows so many open files.
 const IDLE: usize = 10_000;
 
+/// How many samples of a run may be taken again because others were busy on the machine, and how often one of them.
+const AGAIN: usize = 20;
+const AGAIN_EACH: usize = 2;
+
 /// Files that a process with that many connections opens for everything else.
 const SPARE_FILES: usize = 1_000;
 
@@ -30,6 +35,8 @@ const HONEST_RATE: f64 = 5_000.0;
 pub struct Bench {
     /// The peers.
     pub peers: Peers,
+    /// Whether the peers were named, so that each of them does whatever it can.
+    pub named: bool,
     /// Rounds of each case.
     pub rounds: usize,
     /// Seconds of load for each peer and round.
@@ -46,6 +53,8 @@ pub struct Bench {
     local_origin: LocalOrigin,
     /// How many attacks there were.
     attacks: u8,
+    /// How many more samples may be taken again.
+    again: usize,
     certificate: Certificate,
     /// Where the certificate is.
     _folder: TempDir,
@@ -53,14 +62,16 @@ pub struct Bench {
 
 impl Bench {
     /// Makes ready what all cases need.
-    pub fn start(peers: Peers, rounds: usize, seconds: u64, connections: usize, open_files: u64) -> anyhow::Result<Bench> {
+    pub fn start(peers: Peers, named: bool, rounds: usize, seconds: u64, connections: usize, open_files: u64) -> anyhow::Result<Bench> {
         if rounds == 0 || seconds == 0 || connections == 0 {
             bail!("expected at least one round, one second and one connection");
         }
-        let folder = tempfile::Builder::new().prefix("compare-").tempdir_in(peers::memory_folder())?;
+        peers::sweep()?;
+        let folder = peers::folder()?;
         let idle = IDLE.min(usize::try_from(open_files).unwrap_or(IDLE).saturating_sub(SPARE_FILES));
         Ok(Bench {
             peers,
+            named,
             rounds,
             seconds,
             connections,
@@ -70,47 +81,62 @@ impl Bench {
             origin: Origin::start()?,
             local_origin: LocalOrigin::listen(SERVERS as u8)?,
             attacks: 0,
+            again: AGAIN,
             certificate: Certificate::make(folder.path())?,
             _folder: folder,
         })
     }
 
-    /// Runs a case on every peer that can do it. A peer that cannot has no samples.
-    pub fn run(&mut self, case: Case) -> anyhow::Result<()> {
-        if case == Case::Latency {
-            self.half_of_peak = Some(self.peak_of_nginx()? / 2.0);
+    /// Runs cases that are to be compared with each other, on every peer that can do them. A peer that cannot has no samples.
+    pub fn run(&mut self, cases: &[Case]) -> anyhow::Result<()> {
+        let mut running = Vec::new();
+        for case in cases {
+            println!("{}: {}", case.name(), case.describe());
+            if *case == Case::Latency {
+                self.half_of_peak = Some(self.peak_of_nginx()? / 2.0);
+            }
+            self.results.push((*case, self.peers.iter().map(|_| Vec::new()).collect()));
+            let place = self.results.len() - 1;
+            for (peer, process) in self.start_all(*case)? {
+                self.warm(*case, &process)?;
+                running.push((place, peer, process));
+            }
         }
+        for round in 1..=self.rounds {
+            for (place, peer, process) in &running {
+                let (case, name) = (self.results[*place].0, self.peers[*peer].name());
+                // What idles can be counted once for each process: memory that was freed for later is not given back.
+                if case.work() == Work::Idle && round > 1 {
+                    continue;
+                }
+                let label = match cases {
+                    [_] => format!("round {round} {name:<10}"),
+                    _ => format!("round {round} {name:<10} {:<12}", case.name()),
+                };
+                let sample = self
+                    .undisturbed(case, process, &label)
+                    .with_context(|| format!("{}, {name}, round {round}", case.name()))?;
+                self.results[*place].1[*peer].push(sample);
+            }
+        }
+        Ok(())
+    }
+
+    /// The peers that do a case, by their places.
+    fn start_all(&self, case: Case) -> anyhow::Result<Vec<(usize, Running)>> {
         let servers = match case.work() {
             Work::Paced | Work::Slowloris => self.local_origin.servers()?,
             _ => self.origin.servers(case.servers()),
         };
         let mut running = Vec::new();
-        for peer in &self.peers {
-            running.push(if peer.can(case) {
-                peers::start(peer.as_ref(), case, &servers, &self.certificate)?
-            } else {
-                None
-            });
-        }
-        for process in running.iter().flatten() {
-            self.warm(case, process)?;
-        }
-        let mut samples: Vec<Vec<Sample>> = self.peers.iter().map(|_| Vec::new()).collect();
-        // What idles can be counted once for each process: memory that was freed for later is not given back.
-        let rounds = if case.work() == Work::Idle { 1 } else { self.rounds };
-        for round in 1..=rounds {
-            for (index, process) in running.iter().enumerate() {
-                let Some(process) = process else { continue };
-                let name = self.peers[index].name();
-                let sample = self
-                    .measure(case, process)
-                    .with_context(|| format!("{}, {name}, round {round}", case.name()))?;
-                println!("  round {round} {name:<10} {sample}");
-                samples[index].push(sample);
+        for (place, peer) in self.peers.iter().enumerate() {
+            let asked = self.named || !case.scale() || peer.name() == "lb";
+            if peer.can(case) && asked {
+                let process = peers::start(peer.as_ref(), case, &servers, &self.certificate)?;
+                running.extend(process.map(|process| (place, process)));
             }
         }
-        self.results.push((case, samples));
-        Ok(())
+        Ok(running)
     }
 
     /// The cache is filled and the code is warm before anything counts.
@@ -136,6 +162,28 @@ impl Bench {
         bail!("the cache was not filled in time")
     }
 
+    /// Measures, and does so again as long as others take part of a core: a bounded number of times, with the calmest one as the result.
+    fn undisturbed(&mut self, case: Case, process: &Running, label: &str) -> anyhow::Result<Sample> {
+        let mut best: Option<Sample> = None;
+        let mut left = AGAIN_EACH;
+        loop {
+            let watch = Watch::start(process.pid(), self.origin.pid())?;
+            let mut sample = self.measure(case, process)?;
+            sample.foreign = watch.foreign()?;
+            println!("  {label} {sample}");
+            let calm = sample.foreign <= TOO_MUCH;
+            if best.as_ref().is_none_or(|best| sample.foreign < best.foreign) {
+                best = Some(sample);
+            }
+            // What others do changes neither memory nor, much, a steady tail; and attacks take long.
+            let fine = calm || matches!(case.work(), Work::Idle | Work::Slowloris);
+            match best {
+                Some(best) if fine || left == 0 || self.again == 0 => return Ok(best),
+                _ => (left, self.again) = (left - 1, self.again - 1),
+            }
+        }
+    }
+
     fn measure(&mut self, case: Case, process: &Running) -> anyhow::Result<Sample> {
         let pid = process.pid();
         let time = Duration::from_secs(self.seconds);
@@ -144,9 +192,14 @@ impl Bench {
         }
         let (mut calm, mut attack) = (None, None);
         if case.work() == Work::Slowloris {
-            calm = Some(self.load(case, process, time, None)?.p99_us);
+            // Before each measurement the proxy may come to terms with the sockets that came or went.
+            let settle = Duration::from_secs(1);
+            self.load(case, process, settle, None)?;
+            calm = self.load(case, process, time, None)?.steady_p99_us;
             self.attacks = self.attacks.wrapping_add(1);
-            attack = Some(Attack::begin(process.port, self.attacks)?);
+            let mut begun = Attack::begin(process.port, self.attacks)?;
+            self.load(case, process, settle, Some(&mut begun))?;
+            attack = Some(begun);
         }
         let (before, origin) = (cpu(pid)?, cpu(self.origin.pid())?);
         let load = self.load(case, process, time, attack.as_mut())?;

@@ -16,10 +16,10 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
 
-use super::Load;
 use super::client::{Answer, REQUEST, connect};
 use super::origin::LocalOrigin;
 use super::slowloris::Attack;
+use super::{Load, steady_p99};
 
 /// What is asked of a load.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,16 @@ pub fn run(port: u16, pace: Pace, origin: &mut LocalOrigin, mut attack: Option<&
         bail!("nothing was answered at {:.0} requests a second", pace.rate);
     }
     let unanswered = u64::from(total) - clients.done();
-    Ok(Load::of(clients.latencies, clients.errors + unanswered, pace.time.as_secs_f64()))
+    let steady: Vec<_> = clients
+        .latencies
+        .iter()
+        .map(|(due, latency)| (due.saturating_duration_since(start), *latency))
+        .collect();
+    let latencies = clients.latencies.iter().map(|(_, latency)| *latency).collect();
+    Ok(Load {
+        steady_p99_us: Some(steady_p99(&steady)),
+        ..Load::of(latencies, clients.errors + unanswered, pace.time.as_secs_f64())
+    })
 }
 
 /// A timer that wakes at each interval.
@@ -120,8 +129,8 @@ struct Clients {
     buffer: Vec<u8>,
     all: Vec<Client>,
     free: VecDeque<usize>,
-    /// In microseconds.
-    latencies: Vec<f64>,
+    /// When each request was due, and how many microseconds it took.
+    latencies: Vec<(Instant, f64)>,
     errors: u64,
 }
 
@@ -182,7 +191,7 @@ impl Clients {
                 client.due = due;
                 return Ok(());
             }
-            (Ok(true), Some(due)) => self.latencies.push(due.elapsed().as_secs_f64() * 1e6),
+            (Ok(true), Some(due)) => self.latencies.push((due, due.elapsed().as_secs_f64() * 1e6)),
             // Nothing was asked of it: the proxy closed a connection that waited, as it may.
             (_, None) => {
                 self.all[index] = self.open(index)?;

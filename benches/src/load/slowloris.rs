@@ -46,9 +46,12 @@ impl Attack {
         })
     }
 
-    /// Sends the bytes that are due: to each socket in turns, evenly over the time.
+    /// Sends the bytes that are due: to each socket in turns, evenly over the time. Never many at once, though the load may have paused.
     pub fn drip(&mut self) -> anyhow::Result<()> {
         let step = BETWEEN_BYTES / SOCKETS as u32;
+        if self.begin.elapsed() > step * (self.sent + 100) {
+            self.begin = Instant::now() - step * self.sent;
+        }
         while self.begin + step * self.sent <= Instant::now() {
             let index = self.sent as usize % SOCKETS;
             match self.sockets[index].write_all(b"x") {

@@ -71,6 +71,7 @@ fn parse(text: &str) -> Option<Load> {
         rate: after("Requests/sec:")?.parse().ok()?,
         p50_us: micros(after("50%")?)?,
         p99_us: micros(after("99%")?)?,
+        steady_p99_us: None,
         errors,
     })
 }
@@ -116,6 +117,7 @@ Transfer/sec:     47.85MB
                 rate: 39948.16,
                 p50_us: 1530.0,
                 p99_us: 2770.0,
+                steady_p99_us: None,
                 errors: 15
             }
         );

@@ -118,8 +118,8 @@ pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'s
             bail!("unknown peer {name:?}: expected one of {}", known.join(", "));
         }
     }
-    if !on_path("nginx") || !on_path("wrk") || !on_path("taskset") {
-        bail!("expected nginx, wrk and taskset to be installed: make bench installs them");
+    if ["nginx", "wrk", "taskset", "setpriv"].iter().any(|program| !on_path(program)) {
+        bail!("expected nginx, wrk, taskset and setpriv to be installed: make bench installs them");
     }
     peers.retain(|peer| wanted.is_empty() || wanted.iter().any(|name| name == peer.name()));
     Ok((peers, absent))
@@ -131,7 +131,7 @@ fn on_path(program: &str) -> bool {
 
 /// Starts a peer on its core and waits until it accepts. `None`, with a word about it, when its configuration is refused.
 pub fn start(peer: &dyn Peer, case: Case, servers: &[SocketAddrV4], certificate: &Certificate) -> anyhow::Result<Option<Running>> {
-    let dir = tempfile::Builder::new().prefix("compare-").tempdir_in(memory_folder())?;
+    let dir = folder()?;
     let port = free_port()?;
     let job = Job {
         case,
@@ -147,8 +147,9 @@ pub fn start(peer: &dyn Peer, case: Case, servers: &[SocketAddrV4], certificate:
             return Ok(None);
         }
     };
-    let child = Command::new("taskset")
-        .args(["-c", &PROXY_CORE.to_string()])
+    // Where this program is stopped by force, the proxy ends with it.
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "taskset", "-c", &PROXY_CORE.to_string()])
         .arg(command.get_program())
         .args(command.get_args())
         .env("PATH", path())
@@ -171,10 +172,32 @@ fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
-/// A folder in memory where there is one: a peer that stores its cache in files must not wait for a disk.
-pub fn memory_folder() -> PathBuf {
+/// A new folder, in memory where there is such a place: a peer that stores its cache in files must not wait for a disk.
+pub fn folder() -> anyhow::Result<TempDir> {
+    let place = memory_folder();
+    Ok(tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .tempdir_in(place)?)
+}
+
+/// How the names of folders begin, before the number of the process that they belong to.
+const PREFIX: &str = "compare-";
+
+fn memory_folder() -> PathBuf {
     let shm = PathBuf::from("/dev/shm");
     if shm.is_dir() { shm } else { std::env::temp_dir() }
+}
+
+/// Removes what runs that were stopped by force have left behind: caches and logs in memory.
+pub fn sweep() -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(memory_folder())?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// A port that nobody listens on, below those that the kernel gives to outgoing connections.

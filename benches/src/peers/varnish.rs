@@ -23,7 +23,7 @@ impl Peer for Varnish {
     }
 
     fn can(&self, case: Case) -> bool {
-        matches!(case, Case::Hit | Case::HitMany)
+        case.cached() && !case.logged()
     }
 
     fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {

@@ -25,6 +25,12 @@ pub fn ratio(bench: &Bench, case: Case, peer: &str, other: &str, figure: fn(&Sam
     Some(median(pairs.map(|(one, other)| figure(one) / figure(other)).collect()))
 }
 
+/// The median over the rounds of a peer's CPU time a request beside its own in another case, in the same round.
+pub fn growth(bench: &Bench, case: Case, first: Case, peer: &str) -> Option<f64> {
+    let pairs = samples(bench, case, peer)?.iter().zip(samples(bench, first, peer)?);
+    Some(median(pairs.map(|(one, other)| one.cpu_us / other.cpu_us).collect()))
+}
+
 /// CPU time a request beside that of whichever rival needs less.
 pub fn beside_the_better(bench: &Bench, case: Case, peer: &str) -> Option<f64> {
     let cpu = |rival: &&str| of(bench, case, rival, |sample| sample.cpu_us);

@@ -94,6 +94,13 @@ fn footer(out: &mut String, bench: &Bench, absent: &[&str]) -> std::fmt::Result 
     {
         writeln!(out, "Half of nginx's peak rate is {rate:.0} requests a second.\n")?;
     }
+    let foreign = bench.results.iter().flat_map(|(_, samples)| samples.iter().flatten());
+    let worst = foreign.map(|sample| sample.foreign).fold(0.0, f64::max);
+    writeln!(
+        out,
+        "Processes that have nothing to do with it took at most {:.0} % of a core meanwhile.\n",
+        worst * 100.0
+    )?;
     for peer in &bench.peers {
         writeln!(out, "- {}: {}. {}.", peer.name(), peer.version(), peer.note())?;
     }

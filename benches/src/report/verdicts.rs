@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::figures::{beside_the_better, of, ratio};
+use super::figures::{beside_the_better, growth, of, ratio};
 use crate::case::Case;
 use crate::measure::Sample;
 use crate::run::Bench;
@@ -10,10 +10,15 @@ use crate::run::Bench;
 /// The columns.
 const PEERS: [&str; 4] = ["nginx", "haproxy", "lb", "lb-pingora"];
 
+/// What most rows are about.
+const CPU: &str = "CPU a request, µs";
+
 /// One figure: what it is, each peer's value, what lb is judged by, and how much that may be.
 struct Row {
-    figure: String,
+    case: Case,
+    figure: &'static str,
     values: [Option<f64>; 4],
+    judged_by: &'static str,
     /// Of lb, and of lb with the pingora engine.
     judged: [Option<f64>; 2],
     bound: f64,
@@ -21,16 +26,18 @@ struct Row {
 
 /// The table, without rows of what was not measured.
 pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
+    let mut rows = rows(bench);
+    rows.retain(|row| row.judged.iter().any(Option::is_some));
+    if rows.is_empty() {
+        return Ok(());
+    }
     writeln!(
         out,
-        "| figure | nginx | HAProxy | lb | lb, pingora engine | lb is judged by | to reach | | pingora engine's |"
+        "| case | figure | nginx | HAProxy | lb | lb-pingora | judged by | lb | to reach | | lb-pingora |"
     )?;
-    writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |")?;
-    for row in rows(bench) {
-        if row.judged.iter().all(Option::is_none) {
-            continue;
-        }
-        write!(out, "| {} |", row.figure)?;
+    writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |")?;
+    for row in rows {
+        write!(out, "| {} | {} |", row.case.describe(), row.figure)?;
         for value in row.values {
             write!(out, " {} |", cell(value))?;
         }
@@ -41,7 +48,8 @@ pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
         };
         writeln!(
             out,
-            " {} | ≤ {} | {verdict} | {} |",
+            " {} | {} | ≤ {} | {verdict} | {} |",
+            row.judged_by,
             cell(row.judged[0]),
             row.bound,
             cell(row.judged[1])
@@ -70,31 +78,40 @@ fn rows(bench: &Bench) -> Vec<Row> {
         (Case::TlsNew, 1.00),
     ] {
         rows.push(Row {
-            figure: format!("{}: CPU µs a request, beside the better of nginx and HAProxy", case.describe()),
+            case,
+            figure: CPU,
             values: PEERS.map(|peer| of(bench, case, peer, |sample| sample.cpu_us)),
+            judged_by: "ratio to the better",
             judged: ours(|peer| beside_the_better(bench, case, peer)),
             bound,
         });
     }
     rows.push(Row {
-        figure: format!("{}: p99 µs, beside nginx's", Case::Latency.describe()),
-        values: PEERS.map(|peer| of(bench, Case::Latency, peer, p99)),
-        judged: ours(|peer| ratio(bench, Case::Latency, peer, "nginx", p99)),
+        case: Case::Latency,
+        figure: "steady p99, µs",
+        values: PEERS.map(|peer| of(bench, Case::Latency, peer, steady_p99)),
+        judged_by: "ratio to nginx",
+        judged: ours(|peer| ratio(bench, Case::Latency, peer, "nginx", steady_p99)),
         bound: 1.0,
     });
     for case in [Case::Proxy, Case::Large] {
         rows.push(absolute(bench, case, "peak memory, MiB", mebibytes, 30.0));
     }
     rows.push(absolute(bench, Case::Idle, "KiB of memory each", kibibytes_each, 8.0));
-    rows.push(absolute(bench, Case::Slowloris, "p99 beside p99 without them", slowdown, 2.0));
+    rows.push(absolute(
+        bench,
+        Case::Slowloris,
+        "steady p99 beside that without them",
+        slowdown,
+        2.0,
+    ));
     for (with, without) in [(Case::ProxyLog, Case::Proxy), (Case::HitLog, Case::Hit)] {
         let cpu: fn(&Sample) -> f64 = |sample| sample.cpu_us;
         rows.push(Row {
-            figure: format!(
-                "{}: CPU µs a request; how much more it is beside nginx's than without a log",
-                with.describe()
-            ),
+            case: with,
+            figure: CPU,
             values: PEERS.map(|peer| of(bench, with, peer, cpu)),
+            judged_by: "rise of the ratio to nginx",
             judged: ours(|peer| Some(ratio(bench, with, peer, "nginx", cpu)? - ratio(bench, without, peer, "nginx", cpu)?)),
             bound: 0.05,
         });
@@ -108,17 +125,19 @@ fn ours(judge: impl Fn(&str) -> Option<f64>) -> [Option<f64>; 2] {
 }
 
 /// A figure that is judged without looking at others.
-fn absolute(bench: &Bench, case: Case, what: &str, figure: fn(&Sample) -> f64, bound: f64) -> Row {
+fn absolute(bench: &Bench, case: Case, what: &'static str, figure: fn(&Sample) -> f64, bound: f64) -> Row {
     Row {
-        figure: format!("{}: {what}", case.describe()),
+        case,
+        figure: what,
         values: PEERS.map(|peer| of(bench, case, peer, figure)),
+        judged_by: "itself",
         judged: ours(|peer| of(bench, case, peer, figure)),
         bound,
     }
 }
 
-fn p99(sample: &Sample) -> f64 {
-    sample.load.p99_us
+fn steady_p99(sample: &Sample) -> f64 {
+    sample.load.steady_p99_us.unwrap_or(f64::NAN)
 }
 
 fn mebibytes(sample: &Sample) -> f64 {
@@ -130,34 +149,41 @@ fn kibibytes_each(sample: &Sample) -> f64 {
 }
 
 fn slowdown(sample: &Sample) -> f64 {
-    sample.load.p99_us / sample.calm_p99_us.unwrap_or(f64::NAN)
+    steady_p99(sample) / sample.calm_p99_us.unwrap_or(f64::NAN)
 }
 
-/// How lb's own cost grows with what it holds.
+/// How a proxy's own cost grows with what it holds: servers, then keys. Only lb is judged by it.
 pub fn write_scale(out: &mut String, bench: &Bench) -> std::fmt::Result {
     let (servers, keys): (Vec<Case>, Vec<Case>) = Case::all()
         .into_iter()
-        .filter(|case| case.scale() && of(bench, *case, "lb", |sample| sample.cpu_us).is_some())
+        .filter(|case| case.scale())
         .partition(|case| matches!(case, Case::Servers(_)));
-    for cases in [servers, keys] {
-        let cost = |case: &Case| of(bench, *case, "lb", |sample| sample.cpu_us).unwrap_or(f64::NAN);
-        let Some(first) = cases.first().map(cost) else { continue };
-        writeln!(
-            out,
-            "\n| lb alone | requests/s | CPU µs a request | beside the first | to reach | |"
-        )?;
-        writeln!(out, "| --- | ---: | ---: | ---: | ---: | --- |")?;
-        for case in &cases {
-            let (rate, grown) = (of(bench, *case, "lb", |sample| sample.load.rate), cost(case) / first);
-            let verdict = if grown <= 1.15 { "reached" } else { "**missed**" };
-            writeln!(
-                out,
-                "| {} | {} | {:.2} | {grown:.2} | ≤ 1.15 | {verdict} |",
-                case.describe(),
-                cell(rate),
-                cost(case)
-            )?;
+    for peer in &bench.peers {
+        for cases in [&servers, &keys] {
+            write_growth(out, bench, peer.name(), cases)?;
         }
+    }
+    Ok(())
+}
+
+fn write_growth(out: &mut String, bench: &Bench, peer: &str, cases: &[Case]) -> std::fmt::Result {
+    let cost = |case: Case| of(bench, case, peer, |sample| sample.cpu_us);
+    let Some(first) = cases.iter().copied().find(|case| cost(*case).is_some()) else {
+        return Ok(());
+    };
+    writeln!(out, "\n| {peer} | requests/s | CPU a request, µs | beside the first | to reach | |")?;
+    writeln!(out, "| --- | ---: | ---: | ---: | ---: | --- |")?;
+    for case in cases.iter().copied() {
+        let Some((cost, grown)) = cost(case).zip(growth(bench, case, first, peer)) else {
+            continue;
+        };
+        let rate = of(bench, case, peer, |sample| sample.load.rate);
+        let verdict = match peer {
+            "lb" if grown <= 1.15 => "| ≤ 1.15 | reached |",
+            "lb" => "| ≤ 1.15 | **missed** |",
+            _ => "| – | |",
+        };
+        writeln!(out, "| {} | {} | {cost:.2} | {grown:.2} {verdict}", case.describe(), cell(rate))?;
     }
     Ok(())
 }

@@ -35,20 +35,14 @@ pub(super) fn server(cx: &Check<'_>, node: &Node) -> Option<Server> {
     let admin_at = fields.get("admin").map(|node| node.at);
     let known: Vec<_> = listen.iter().flatten().flatten().copied().collect();
     twice(cx, &known, admin.as_ref().and_then(Option::as_ref), admin_at);
-    let over_tls: Vec<_> = tls
-        .iter()
-        .flatten()
-        .flatten()
-        .flatten()
-        .map(|(entry, at)| (entry.listen, *at))
-        .collect();
+    let over_tls: Vec<_> = tls.iter().flatten().flatten().filter_map(|entry| entry.listen).collect();
     tls::plain_too(cx, &over_tls, &known, admin.as_ref().and_then(Option::as_ref));
     Some(Server {
         listen: listen?.into_iter().map(|placed| Some(placed?.0)).collect::<Option<_>>()?,
         tls: tls?
             .unwrap_or_default()
             .into_iter()
-            .map(|placed| Some(placed?.0))
+            .map(|entry| entry.whole)
             .collect::<Option<_>>()?,
         admin: admin?,
         threads: threads?,

@@ -3,7 +3,7 @@
 //! The files that they name are not opened here; see [`crate::Mentions`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -19,44 +19,63 @@ use crate::read::{self, bad};
 use crate::source::Place;
 use crate::tree::{Node, Value};
 
-/// `[[server.tls]]`, each with the place of its address. No two with one address have the same certificate.
-pub(super) fn listeners(cx: &Check<'_>, node: &Node) -> Option<Vec<Option<(ServerTls, Place)>>> {
+/// One of `[[server.tls]]`, as far as it could be read: what is right of one that is wrong is compared with the others all the same.
+#[derive(Default)]
+pub(super) struct Listener {
+    pub(super) listen: Option<(SocketAddr, Place)>,
+    certificate: Option<(PathBuf, Place)>,
+    pub(super) whole: Option<ServerTls>,
+}
+
+/// `[[server.tls]]`. No two with one address have the same certificate.
+pub(super) fn listeners(cx: &Check<'_>, node: &Node) -> Option<Vec<Listener>> {
     if let Value::Table(_) = node.value {
         let report = Report::at(node.at, "`tls` cannot be a table").expected("a list of tables");
         cx.report(report.found("a table").help("write [[server.tls]]"));
         return None;
     }
     let mut index = 0..;
-    let entries = read::each(cx, node, |cx, node| listener(cx, node, index.next().unwrap_or(0)))?;
-    let known: Vec<_> = entries.iter().flatten().collect();
-    let mut right = true;
-    for (index, (entry, _, at)) in known.iter().enumerate() {
-        let same = |other: &ServerTls| other.listen == entry.listen && other.certificate == entry.certificate;
-        if let Some((_, _, first)) = known[..index].iter().find(|(other, ..)| same(other)) {
-            let report = Report::at(*at, format!("the same certificate twice for {}", entry.listen));
+    let entries: Vec<Listener> = read::each(cx, node, |cx, node| listener(cx, node, index.next().unwrap_or(0)))?
+        .into_iter()
+        .map(Option::unwrap_or_default)
+        .collect();
+    let shown = |entry: &Listener| Some((entry.listen?.0, entry.certificate.clone()?));
+    let known: Vec<_> = entries.iter().filter_map(shown).collect();
+    for (index, (listen, (certificate, at))) in known.iter().enumerate() {
+        let same = |(other, (file, _)): &&(SocketAddr, (PathBuf, Place))| other == listen && plain(file).eq(plain(certificate));
+        if let Some((_, (_, first))) = known[..index].iter().find(same) {
+            let report = Report::at(*at, format!("the same certificate twice for {listen}"));
             cx.report(report.help(first_is_at(cx, *first)));
-            right = false;
         }
     }
-    right.then(|| entries.into_iter().map(|entry| entry.map(|(entry, at, _)| (entry, at))).collect())
+    Some(entries)
 }
 
-/// One of `[[server.tls]]`, with the places of its address and of its certificate.
-fn listener(cx: &Check<'_>, node: &Node, index: usize) -> Option<(ServerTls, Place, Place)> {
+/// A path without what changes nothing: "./a.pem" is "a.pem".
+fn plain(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    path.components().filter(|part| *part != Component::CurDir)
+}
+
+fn listener(cx: &Check<'_>, node: &Node, index: usize) -> Option<Listener> {
     let fields = Fields::open(cx, node, &SERVER_TLS)?;
     let key = |name: &str| format!("server.tls[{index}].{name}");
     let listen = fields.read("listen", |cx, node| Some((socket(cx, node)?, node.at)));
     let certificate = fields.read("certificate", |cx, node| Some((file(cx, node, key("certificate"))?, node.at)));
     let private = fields.read("key", |cx, node| file(cx, node, key("key")));
     let client_ca = fields.optional("client_ca", |cx, node| file(cx, node, key("client_ca")));
-    let ((listen, listen_at), (certificate, certificate_at)) = (listen?, certificate?);
-    let entry = ServerTls {
+    let whole = || {
+        Some(ServerTls {
+            listen: listen?.0,
+            certificate: certificate.clone()?.0,
+            key: private?,
+            client_ca: client_ca?,
+        })
+    };
+    Some(Listener {
+        whole: whole(),
         listen,
         certificate,
-        key: private?,
-        client_ca: client_ca?,
-    };
-    Some((entry, listen_at, certificate_at))
+    })
 }
 
 /// A file that is read by others, who may have something to say of it.

@@ -32,7 +32,7 @@ pub struct Incoming {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, mut shutdown: watch::Receiver<bool>) {
+pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, shutdown: watch::Receiver<bool>) {
     let Some((mut stream, origin)) = opened(incoming).await else {
         return;
     };
@@ -46,7 +46,7 @@ pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, mut sh
     loop {
         let Some(slot) = place.upgrade() else { return };
         slot.idle();
-        match next(&mut stream, &slot, &engines, &mut shutdown).await {
+        match next(&mut stream, &slot, &engines).await {
             Some(Ok(HeadRead::Request)) => {
                 slot.busy();
                 drop(slot);
@@ -118,12 +118,7 @@ async fn opened(incoming: Incoming) -> Option<(Box<ClientStream>, Origin)> {
 }
 
 /// The next head; `None` where the connection is to end while it waits for one.
-async fn next(
-    stream: &mut ClientStream,
-    slot: &Slot,
-    engines: &Engines,
-    shutdown: &mut watch::Receiver<bool>,
-) -> Option<Result<HeadRead, HeadFailure>> {
+async fn next(stream: &mut ClientStream, slot: &Slot, engines: &Engines) -> Option<Result<HeadRead, HeadFailure>> {
     let (limits, timeouts) = {
         let snapshot = engines.proxy.peek();
         let limits = &snapshot.config.limits;
@@ -133,7 +128,6 @@ async fn next(
         biased;
         read = stream.read_head(&limits, &timeouts) => return Some(read),
         () = slot.asked_to_leave() => {}
-        _ = shutdown.wait_for(|stop| *stop) => {}
     }
     // What lies in the kernel is not known here before the runtime has looked, as it does while this yields.
     tokio::select! {

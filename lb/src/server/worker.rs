@@ -29,9 +29,9 @@ pub struct Engines {
 }
 
 impl Engines {
-    fn new(proxy: &Arc<Proxy>, shutdown: &watch::Receiver<bool>) -> Arc<Self> {
+    fn new(proxy: &Arc<Proxy>) -> Arc<Self> {
         Arc::new(Self {
-            relay: Relay::new(proxy.clone(), shutdown.clone()),
+            relay: Relay::new(proxy.clone()),
             pingora: Engine::new(proxy.clone(), pool(proxy)),
             proxy: proxy.clone(),
         })
@@ -61,7 +61,7 @@ pub fn start(
             pin::pin(core);
         }
         runtime.block_on(async move {
-            let engines = Engines::new(&proxy, &shutdown);
+            let engines = Engines::new(&proxy);
             let mut accepting = JoinSet::new();
             while let Some(socket) = sockets.recv().await {
                 let (proxy, engines, shutdown) = (proxy.clone(), engines.clone(), shutdown.clone());

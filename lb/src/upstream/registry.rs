@@ -54,12 +54,12 @@ impl Registry {
         let mut inner = self.inner();
         let pool = inner.pool(&config.name, &self.epoch);
         let server = |server: super::resolve::ResolvedServer| {
-            let secured = || Some(Secured::new(tls?, server.tls_name.as_ref()?));
+            let secured = tls.zip(server.tls_name.as_ref()).map(|(tls, name)| Secured::new(tls, name));
             let key = config
                 .health_check
                 .as_ref()
-                .map(|check| CheckKey::new(&server.address, check, config.host.as_ref(), secured()));
-            let check = key.map(|key| inner.check(key, &self.epoch));
+                .map(|check| CheckKey::new(&server.address, check, config.host.as_ref(), secured.as_ref()));
+            let check = key.map(|key| inner.check(key, secured, &self.epoch));
             Arc::new(Server::new(&pool, server, config.passive_health.clone(), check))
         };
         let servers = resolved.servers.into_iter().map(server).collect();
@@ -70,7 +70,6 @@ impl Registry {
     /// Makes the checks of these upstreams the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
         let servers = live.iter().flat_map(|upstream| upstream.servers());
-        #[expect(clippy::mutable_key_type, reason = "keys compare by what never changes of them")]
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())
             .map(|check| (check.key.clone(), check.clone()))
@@ -114,11 +113,11 @@ impl Inner {
         pool
     }
 
-    fn check(&mut self, key: CheckKey, epoch: &Arc<AtomicU64>) -> Arc<Check> {
+    fn check(&mut self, key: CheckKey, tls: Option<Secured>, epoch: &Arc<AtomicU64>) -> Arc<Check> {
         if let Some(check) = self.checks.get(&key).and_then(Weak::upgrade) {
             return check;
         }
-        let check = Arc::new(Check::new(key.clone(), epoch.clone()));
+        let check = Arc::new(Check::new(key.clone(), tls, epoch.clone()));
         self.checks.insert(key, Arc::downgrade(&check));
         check
     }

@@ -1,5 +1,6 @@
 //! Listeners come and go by a reload, and nobody who uses another one notices.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use lb_tests::client::{self, Connection, Failure, Request};
 use lb_tests::command;
 use lb_tests::lb::Lb;
 use lb_tests::origin::Origin;
+use lb_tests::tls::{Authority, ClientTls};
 use lb_tests::wait::until;
 use tokio::task::JoinSet;
 
@@ -27,6 +29,17 @@ const FIRST: &str = "\"@LISTEN@\"";
 
 async fn refuses(address: SocketAddr) -> bool {
     matches!(Connection::open(address).await, Err(Failure::Connect(_)))
+}
+
+/// The inodes of the sockets that listen at the second address.
+fn listening(lb: &Lb) -> BTreeSet<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let port = format!(":{:04X}", lb.listen2().port());
+    lines
+        .filter(|fields| fields[1].ends_with(&port) && fields[3] == "0A")
+        .map(|fields| fields[9].to_owned())
+        .collect()
 }
 
 /// Clients that connect anew for each request, all the time.
@@ -190,23 +203,57 @@ async fn an_address_may_become_wider_and_narrower_without_a_refused_client() {
 }
 
 #[tokio::test]
+async fn an_address_may_go_over_to_tls_and_back_with_its_sockets() {
+    let (origin, authority) = (Origin::named("origin").await, Authority::new("lb's authority"));
+    let (pair, tls) = (authority.issue(&["lb.test"]), ClientTls::trusting(&authority).build());
+    let certificate = "[[server.tls]]\nlisten = \"@LISTEN2@\"\ncertificate = \"lb.pem\"\nkey = \"lb.key\"\n\n";
+    let over_tls = |version| at(FIRST, &origin, version).replacen("\n\n", &format!("\n\n{certificate}"), 1);
+    let setup = Lb::setup(&at(BOTH, &origin, 1));
+    let setup = setup.file("lb.pem", &pair.certificate).file("lb.key", &pair.key);
+    let mut lb = setup.start().await;
+    let mut plain = Connection::open(lb.listen2()).await.unwrap();
+    assert_eq!(plain.send(&Request::get("/version")).await.unwrap().text(), "1");
+    let sockets = listening(&lb);
+
+    lb.write_config(&over_tls(2));
+    let answer = lb.reload_by_api().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["changes"]["listeners"]["changed"][0], lb.listen2().to_string());
+    assert_eq!(
+        plain.send(&Request::get("/version")).await.unwrap().text(),
+        "2",
+        "it stays what it is"
+    );
+    let mut secret = Connection::open_tls(lb.listen2(), &tls, "lb.test").await.unwrap();
+    assert_eq!(secret.send(&Request::get("/version")).await.unwrap().text(), "2");
+
+    lb.reload(&at(BOTH, &origin, 3)).await;
+    assert_eq!(
+        secret.send(&Request::get("/version")).await.unwrap().text(),
+        "3",
+        "it stays what it is"
+    );
+    assert_eq!(client::send(lb.listen2(), &Request::get("/version")).await.unwrap().text(), "3");
+    assert_eq!(listening(&lb), sockets, "the same sockets");
+
+    // One that is removed serves those whom it has as before.
+    lb.reload(&over_tls(4)).await;
+    let mut secret = Connection::open_tls(lb.listen2(), &tls, "lb.test").await.unwrap();
+    lb.reload(&at(FIRST, &origin, 5)).await;
+    assert_eq!(secret.send(&Request::get("/version")).await.unwrap().text(), "5");
+    assert!(refuses(lb.listen2()).await);
+}
+
+#[tokio::test]
 async fn twenty_reloads_leave_no_descriptor_behind() {
     let origin = Origin::named("origin").await;
     let mut lb = Lb::start(&at(FIRST, &origin, 0)).await;
     let clients = Clients::start(lb.listen());
-    let sockets = |lb: &Lb| {
-        let listening = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let (port, state) = (format!(":{:04X} ", lb.listen2().port()), " 0A ");
-        listening
-            .lines()
-            .filter(|line| line.contains(&port) && line.contains(state))
-            .count()
-    };
     let mut before = 0;
     for version in 1..=20 {
         let listen = if version % 2 == 1 { BOTH } else { FIRST };
         lb.reload(&at(listen, &origin, version)).await;
-        assert_eq!(sockets(&lb) > 0, version % 2 == 1);
+        assert_eq!(listening(&lb).is_empty(), version % 2 == 0);
         if version % 2 == 1 {
             assert_eq!(
                 client::send(lb.listen2(), &Request::get("/version")).await.unwrap().text(),

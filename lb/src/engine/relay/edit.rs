@@ -195,3 +195,142 @@ impl Removed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::h1::head::parse;
+    use crate::engine::h1::{Head, HeadLimits};
+    use crate::exchange::head::Fields;
+
+    const LIMITS: HeadLimits = HeadLimits::new(1 << 20, 1000);
+
+    /// One edit.
+    #[derive(Debug, Clone)]
+    enum Edit {
+        Set(&'static str, &'static str),
+        Add(&'static str, &'static str),
+        Remove(&'static str),
+        SetText(&'static str, &'static str),
+        AddText(&'static str, &'static str),
+    }
+
+    fn make(edit: &Edit, editor: &mut impl Editor) {
+        let name = HeaderName::from_static;
+        let value = HeaderValue::from_static;
+        match *edit {
+            Edit::Set(field, text) => editor.set(&name(field), value(text)),
+            Edit::Add(field, text) => editor.add(&name(field), value(text)),
+            Edit::Remove(field) => editor.remove(&name(field)),
+            Edit::SetText(field, text) => editor.set_text(&name(field), text.as_bytes()),
+            Edit::AddText(field, text) => editor.add_text(&name(field), text.as_bytes()),
+        }
+    }
+
+    /// The head that goes out.
+    fn edited(received: &[(&str, &str)], edits: &[Edit]) -> Vec<u8> {
+        let mut text = b"GET / HTTP/1.1\r\n".to_vec();
+        for (name, value) in received {
+            text.extend_from_slice(format!("{name}:  {value}\t\r\n").as_bytes());
+        }
+        text.extend_from_slice(b"\r\nGET /smuggled HTTP/1.1\r\n");
+        let parsed = parse(&text, &LIMITS).unwrap().unwrap();
+        let mut out = BytesMut::from(&b"GET / HTTP/1.1\r\n"[..]);
+        let mut editor = HeadEditor::new(&mut out, Head::new(&text, &parsed).lines());
+        edits.iter().for_each(|edit| make(edit, &mut editor));
+        editor.finish();
+        out.to_vec()
+    }
+
+    /// The values of a field, in order, as whoever gets the head reads them.
+    fn read(head: &[u8], name: &'static str) -> Vec<String> {
+        let parsed = parse(head, &LIMITS).unwrap().unwrap();
+        assert_eq!(parsed.len(), head.len(), "it is one head and nothing more");
+        let name = HeaderName::from_static(name);
+        let values = Head::new(head, &parsed);
+        let values = values.all(&name).map(|value| String::from_utf8(value.to_vec()).unwrap());
+        values.collect()
+    }
+
+    #[test]
+    fn what_nobody_touches_goes_out_as_it_came() {
+        let head = edited(&[("Host", "a"), ("X-Odd", "b")], &[]);
+        assert_eq!(head, b"GET / HTTP/1.1\r\nHost:  a\t\r\nX-Odd:  b\t\r\n\r\n");
+    }
+
+    #[test]
+    fn what_is_added_to_a_received_field_stands_behind_it() {
+        let head = edited(&[("Host", "a"), ("cache-status", "near")], &[Edit::Add("cache-status", "lb")]);
+        assert_eq!(read(&head, "cache-status"), ["near", "lb"]);
+        let head = edited(&[("Host", "a"), ("cache-status", "near")], &[Edit::AddText("cache-status", "lb")]);
+        assert_eq!(read(&head, "cache-status"), ["near", "lb"]);
+    }
+
+    #[test]
+    fn the_last_edit_has_the_last_word() {
+        let edits = [
+            Edit::Set("x-a", "1"),
+            Edit::Set("x-b", "2"),
+            Edit::Set("x-a", "3"),
+            Edit::Remove("x-b"),
+        ];
+        let head = edited(&[("Host", "a"), ("X-A", "0"), ("X-B", "0")], &edits);
+        assert_eq!((read(&head, "x-a"), read(&head, "x-b")), (vec!["3".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn more_fields_than_a_word_has_bits_are_edited_alike() {
+        let names: Vec<String> = (0..300).map(|n| format!("x-{n}")).collect();
+        let mut received: Vec<(&str, &str)> = vec![("Host", "a")];
+        received.extend(names.iter().map(|name| (name.as_str(), "v")));
+        let head = edited(&received, &[Edit::Remove("x-7"), Edit::Remove("x-130"), Edit::Remove("x-299")]);
+        assert!(read(&head, "x-7").is_empty() && read(&head, "x-130").is_empty() && read(&head, "x-299").is_empty());
+        assert_eq!(read(&head, "x-131"), ["v"]);
+        assert_eq!(parse(&head, &LIMITS).unwrap().unwrap().len(), head.len());
+    }
+
+    const NAMES: [&str; 4] = ["x-a", "x-b", "x-cc", "cookie"];
+
+    fn edit() -> impl Strategy<Value = Edit> {
+        let name = prop::sample::select(&NAMES[..]);
+        let value = prop::sample::select(&["1", "2", ""][..]);
+        (0..5, name, value).prop_map(|(kind, name, value)| match kind {
+            0 => Edit::Set(name, value),
+            1 => Edit::Add(name, value),
+            2 => Edit::SetText(name, value),
+            3 => Edit::AddText(name, value),
+            _ => Edit::Remove(name),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_edited_one_head_goes_out_with_just_the_fields_meant(
+            received in prop::collection::vec((prop::sample::select(&["X-A", "x-b", "X-Cc", "Cookie", "x-other"][..]), "[a-z]{0,3}"), 0..12),
+            edits in prop::collection::vec(edit(), 0..12),
+        ) {
+            let mut fields = vec![("Host", "a")];
+            fields.extend(received.iter().map(|(name, value)| (*name, value.as_str())));
+            // The same on a list, without any cleverness.
+            let mut meant: Vec<(String, String)> = fields.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect();
+            for edit in &edits {
+                match *edit {
+                    Edit::Set(name, value) | Edit::SetText(name, value) => {
+                        meant.retain(|(other, _)| other != name);
+                        meant.push((name.into(), value.into()));
+                    }
+                    Edit::Add(name, value) | Edit::AddText(name, value) => meant.push((name.into(), value.into())),
+                    Edit::Remove(name) => meant.retain(|(other, _)| other != name),
+                }
+            }
+            let head = edited(&fields, &edits);
+            for name in NAMES.into_iter().chain(["host", "x-other"]) {
+                let expected: Vec<&str> = meant.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect();
+                prop_assert_eq!(read(&head, name), expected, "{}", name);
+            }
+            prop_assert_eq!(parse(&head, &LIMITS).unwrap().unwrap().len(), head.len());
+        }
+    }
+}

@@ -29,7 +29,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use http::StatusCode;
-use tokio::sync::watch;
 
 use super::h1::{ClientStream, Request};
 use crate::cache::Follower;
@@ -43,7 +42,6 @@ pub use transport::Socket;
 pub struct Relay {
     proxy: Arc<Proxy>,
     pool: Arc<Pool>,
-    shutdown: watch::Receiver<bool>,
 }
 
 /// How a request ended.
@@ -73,10 +71,10 @@ impl Ended {
 
 impl Relay {
     /// An engine for the worker whose runtime this is called in.
-    pub fn new(proxy: Arc<Proxy>, shutdown: watch::Receiver<bool>) -> Self {
+    pub fn new(proxy: Arc<Proxy>) -> Self {
         let pool = Arc::new(Pool::default());
         tokio::spawn(pool.clone().keep_swept());
-        Self { proxy, pool, shutdown }
+        Self { proxy, pool }
     }
 
     /// Serves the request whose head `client` has read. Whether another one may follow.
@@ -114,7 +112,7 @@ impl Relay {
 
     /// Whether the client's connection may carry another request, as far as the request and this process are concerned.
     fn keeps(&self, request: &Request) -> bool {
-        request.parsed().keep_alive() && !*self.shutdown.borrow()
+        request.parsed().keep_alive() && !self.proxy.draining()
     }
 }
 

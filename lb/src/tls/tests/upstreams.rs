@@ -179,3 +179,54 @@ async fn a_peer_of_pingoras_is_verified_by_the_same_name_and_authorities() {
     assert_eq!(peer.options.ca.unwrap()[0].borrow_raw_cert().as_slice(), authority.0.der().as_ref());
     assert!(peer.client_cert_key.is_some());
 }
+
+/// What the first check of a server that answers over TLS says, by this trust: nothing, or what is wrong.
+async fn checked(folder: &Path, server: Tls, tls: &str) -> Option<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(mut stream) = only(&server).accept(stream).await {
+                let _ = stream.read_u8().await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    let text = upstream(&format!("'{address}'"), tls) + "health_check = { interval = '50ms', timeout = '5s' }\n";
+    let config = config(folder, &text);
+    let loaded = load(&config, None).unwrap();
+    let (registry, resolved) = (Registry::new(), resolve(&config.upstreams[0]).await.unwrap());
+    let built = registry.build(&config.upstreams[0], resolved, loaded.upstream(0));
+    registry.commit(std::slice::from_ref(&built), &tokio::runtime::Handle::current());
+    let last = async {
+        loop {
+            if let Some(last) = built.servers()[0].status().check.and_then(|check| check.last) {
+                return last;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let last = tokio::time::timeout(std::time::Duration::from_secs(10), last)
+        .await
+        .expect("a check");
+    serving.abort();
+    last.error
+}
+
+#[tokio::test]
+async fn a_check_of_a_server_verifies_what_requests_verify() {
+    let (folder, authority, others) = (tempfile::tempdir().unwrap(), Authority::new("a"), Authority::new("others"));
+    authority.write(&folder.path().join("ca.pem"));
+    others.write(&folder.path().join("others.pem"));
+    let issued = authority.issue(&["127.0.0.1"]);
+    let server = || server(folder.path(), &issued, None);
+    assert_eq!(checked(folder.path(), server(), "ca = 'ca.pem'").await, None);
+    for (tls, why) in [
+        ("ca = 'others.pem'", "UnknownIssuer"),
+        ("ca = 'ca.pem', sni = 'u.internal'", "not valid for name"),
+    ] {
+        let error = checked(folder.path(), server(), tls).await.unwrap();
+        assert!(error.starts_with("TLS handshake failed: ") && error.contains(why), "{error}");
+    }
+}

@@ -34,8 +34,8 @@ pub(super) struct CheckKey {
     target: ResolvedAddress,
     /// How. The `Host` of an HTTP check is always given.
     check: lb_config::HealthCheck,
-    /// Over what; `None`: the connection as it is.
-    tls: Option<Secured>,
+    /// By which trust; `None`: without TLS.
+    identity: Option<u64>,
 }
 
 impl CheckKey {
@@ -44,7 +44,7 @@ impl CheckKey {
         address: &ResolvedAddress,
         check: &lb_config::HealthCheck,
         upstream_host: Option<&HeaderValue>,
-        tls: Option<Secured>,
+        tls: Option<&Secured>,
     ) -> Self {
         let mut check = check.clone();
         if let CheckKind::Http { host, .. } = &mut check.kind {
@@ -60,21 +60,16 @@ impl CheckKey {
         }
         Self {
             target: address.with_port(check.port),
-            tls: tls.filter(|_| check.kind != CheckKind::Tcp),
+            // A connection that opens says nothing of who is there.
+            identity: tls.filter(|_| check.kind != CheckKind::Tcp).map(Secured::identity),
             check,
         }
     }
 
-    fn probe(&self) -> Box<dyn HealthCheck + Send + Sync> {
+    fn probe(&self, tls: Option<Secured>) -> Box<dyn HealthCheck + Send + Sync> {
         match &self.check.kind {
             CheckKind::Tcp => Box::new(tcp::TcpCheck::new(&self.check)),
-            CheckKind::Http { path, host, expect } => Box::new(http::HttpCheck::new(
-                &self.check,
-                path,
-                host.as_ref(),
-                expect.clone(),
-                self.tls.clone(),
-            )),
+            CheckKind::Http { path, host, expect } => Box::new(http::HttpCheck::new(&self.check, path, host.as_ref(), expect.clone(), tls)),
         }
     }
 }
@@ -83,6 +78,7 @@ impl CheckKey {
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) key: CheckKey,
+    tls: Option<Secured>,
     status: AtomicU8,
     record: Mutex<Record>,
     epoch: Arc<AtomicU64>,
@@ -119,9 +115,11 @@ pub struct CheckReport {
 }
 
 impl Check {
-    pub(super) fn new(key: CheckKey, epoch: Arc<AtomicU64>) -> Self {
+    /// `tls` is what the key was made of.
+    pub(super) fn new(key: CheckKey, tls: Option<Secured>, epoch: Arc<AtomicU64>) -> Self {
         Self {
             key,
+            tls,
             status: AtomicU8::new(Status::Unchecked as u8),
             record: Mutex::default(),
             epoch,
@@ -202,7 +200,7 @@ fn text(error: &pingora::Error) -> String {
 
 /// The task: checks at once, then for ever. It ends by being aborted, between or within checks.
 pub(super) async fn watch(check: Arc<Check>) {
-    let probe = check.key.probe();
+    let probe = check.key.probe(check.tls.clone());
     watch_with(&check, &*probe).await;
 }
 
@@ -231,7 +229,7 @@ mod tests {
     use pingora_load_balancing::Backend;
 
     fn check_of(check: &lb_config::HealthCheck) -> Check {
-        Check::new(CheckKey::new(&ip("127.0.0.1:1"), check, None, None), Arc::default())
+        Check::new(CheckKey::new(&ip("127.0.0.1:1"), check, None, None), None, Arc::default())
     }
 
     /// A check that takes no time and remembers when it was made.

@@ -1,7 +1,6 @@
 //! Checks of servers that are met by TLS: they verify what requests verify, or they would call a server healthy that no request can use.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use pingora::{Error, ErrorType};
@@ -15,7 +14,6 @@ use crate::upstream::ResolvedAddress;
 pub(in crate::upstream) struct Secured {
     tls: Arc<UpstreamTls>,
     name: Arc<str>,
-    identity: u64,
 }
 
 impl Secured {
@@ -23,8 +21,12 @@ impl Secured {
         Self {
             tls: tls.clone(),
             name: name.clone(),
-            identity: tls.identity_of(Some(name)),
         }
+    }
+
+    /// What tells it from others.
+    pub(super) fn identity(&self) -> u64 {
+        self.tls.identity_of(Some(&self.name))
     }
 
     pub(super) async fn meet(&self, address: &ResolvedAddress, connection: Box<dyn Connection>) -> pingora::Result<Box<dyn Connection>> {
@@ -32,20 +34,6 @@ impl Secured {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Error::e_explain(ErrorType::TLSHandshakeFailure, format!("TLS handshake failed: {error}")),
         }
-    }
-}
-
-impl PartialEq for Secured {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity == other.identity
-    }
-}
-
-impl Eq for Secured {}
-
-impl Hash for Secured {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity.hash(state);
     }
 }
 
