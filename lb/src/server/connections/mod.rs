@@ -138,7 +138,7 @@ impl Connections {
 
     /// Asks the connection that has been idle longest to leave, unless as many are leaving as are waited for.
     fn make_room(&self) {
-        let mut look = Look::at(self.now().saturating_sub(SETTLED.as_millis() as u64));
+        let mut look = Look::at(self.now().saturating_sub(SETTLED.as_micros() as u64));
         for (number, shard) in self.shards.iter().enumerate() {
             shard.look(number, &mut look);
         }
@@ -149,9 +149,9 @@ impl Connections {
         }
     }
 
-    /// Milliseconds, never 0.
+    /// Microseconds, never 0.
     fn now(&self) -> u64 {
-        self.epoch.elapsed().as_millis() as u64 + 1
+        self.epoch.elapsed().as_micros() as u64 + 1
     }
 }
 

@@ -17,7 +17,7 @@ const ASKED: u64 = 1;
 /// One connection's place.
 #[derive(Default)]
 pub(super) struct Entry {
-    /// 0 while a request is under way, or nobody is here. Else the millisecond at which the connection began to wait, shifted left by one,
+    /// 0 while a request is under way, or nobody is here. Else the microsecond at which the connection began to wait, shifted left by one,
     /// and [`ASKED`].
     state: AtomicU64,
     /// Wakes the connection that waits.
