@@ -248,11 +248,6 @@ impl Hit {
         self.age
     }
 
-    /// `Age`.
-    pub fn age_value(&self) -> HeaderValue {
-        number(self.age)
-    }
-
     /// Whole seconds for which it stays fresh.
     pub fn ttl(&self) -> u64 {
         self.ttl

@@ -6,6 +6,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
+use crate::filter;
 
 /// A request head as pingora has read it.
 pub(super) struct Request<'a>(pub(super) &'a RequestHeader, pub(super) Body);
@@ -125,6 +126,22 @@ pub(super) fn response(status: StatusCode, fields: HeaderMap) -> ResponseHeader 
     parts.status = status;
     parts.headers = fields;
     ResponseHeader::from(parts)
+}
+
+/// The edits that take from an answer what was for this hop only.
+pub(super) fn hop(answer: &ResponseHeader) -> Edits {
+    let mut edits = Edits::default();
+    filter::response_hop(&Response(answer), &mut edits);
+    edits
+}
+
+/// Whether an answer ends with its head (RFC 9112 §6.3), so that no piece of a body will say that it is over.
+pub(super) fn bodyless(answer: &ResponseHeader, request: &RequestHeader) -> bool {
+    let empty = answer
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|length| length.as_bytes() == b"0");
+    empty || request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Edits that were found by looking at the head that they change, and are made once nobody looks any more. Mostly there are none.

@@ -1,4 +1,4 @@
-//! The engine over pingora: HTTP/2 from clients, and for now HTTP/1.1 as well.
+//! The engine over pingora: HTTP/2 from clients, and HTTP/1.1 where the configuration says so.
 //!
 //! It is the only module that knows pingora's request types. Heads reach the exchange as [`heads`] shows them; the phases of pingora's
 //! `ProxyHttp` are the places where the exchange is asked ([`phases`]); what `lb` answers by itself is written by [`reply`].
@@ -18,11 +18,12 @@ use std::sync::Arc;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::server::configuration::ServerConf;
-use pingora_proxy::HttpProxy;
+use pingora_proxy::{HttpProxy, Session};
 use tokio::sync::watch;
 
 use super::h1::{ClientControl, ClientStream};
-use crate::exchange::Origin;
+use crate::admit::{Peer, Scheme};
+use crate::exchange::{Handshake, Origin};
 use crate::proxy::Proxy;
 use crate::tls::NO_ROOTS;
 use phases::Phases;
@@ -93,6 +94,19 @@ impl Engine {
     /// Wakes what waits for requests, so that it ends.
     pub async fn stop(&self) {
         self.pingora.http_cleanup().await;
+    }
+}
+
+/// Where an HTTP/2 connection comes from: pingora has told nobody, but has kept what its stream said.
+fn of_http2(session: &Session) -> Origin {
+    let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
+    let address = inet(session.client_addr()).map_or(unknown, |address| address.ip());
+    let kept = session.digest().and_then(|digest| digest.proxy_digest.as_ref()?.user_data.as_ref());
+    let handshake = kept.and_then(|kept| kept.downcast_ref::<Arc<Handshake>>()).cloned();
+    Origin {
+        peer: Peer::new(address),
+        scheme: if handshake.is_some() { Scheme::Https } else { Scheme::Http },
+        handshake,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -12,12 +12,10 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::heads::{Body, Edits, Request, Response, edit_request, edit_response};
-use super::{Connection, failure, inet, reply};
-use crate::admit::{Peer, Scheme};
+use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
+use super::{Connection, failure, of_http2, reply};
 use crate::cache::Follower;
-use crate::exchange::{Decision, Exchange, Handshake, Next, Origin, Outcome, Sent, Verdict};
-use crate::filter;
+use crate::exchange::{Decision, Exchange, Next, Outcome, Sent, Verdict};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -82,19 +80,6 @@ impl Phases {
     }
 }
 
-/// Where an HTTP/2 connection comes from: pingora has told nobody, but has kept what its stream said.
-fn of_http2(session: &Session) -> Origin {
-    let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
-    let address = inet(session.client_addr()).map_or(unknown, |address| address.ip());
-    let kept = session.digest().and_then(|digest| digest.proxy_digest.as_ref()?.user_data.as_ref());
-    let handshake = kept.and_then(|kept| kept.downcast_ref::<Arc<Handshake>>()).cloned();
-    Origin {
-        peer: Peer::new(address),
-        scheme: if handshake.is_some() { Scheme::Https } else { Scheme::Http },
-        handshake,
-    }
-}
-
 /// Whether the answer that was begun says itself where it ends.
 fn framed(session: &Session) -> bool {
     let says = |head: &ResponseHeader| {
@@ -103,22 +88,6 @@ fn framed(session: &Session) -> bool {
             .any(|name| head.headers.contains_key(name))
     };
     session.response_written().is_some_and(says)
-}
-
-/// The edits that take from an answer what was for this hop only.
-fn hop(answer: &ResponseHeader) -> Edits {
-    let mut edits = Edits::default();
-    filter::response_hop(&Response(answer), &mut edits);
-    edits
-}
-
-/// Whether an answer ends with its head (RFC 9112 §6.3), so that no piece of a body will say that it is over.
-fn bodyless(answer: &ResponseHeader, request: &RequestHeader) -> bool {
-    let empty = answer
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .is_some_and(|length| length.as_bytes() == b"0");
-    empty || request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 #[async_trait]

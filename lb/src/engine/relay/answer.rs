@@ -56,7 +56,7 @@ impl Relay {
 
     async fn own(&self, client: &mut ClientStream, request: &Request, exchange: &Exchange, answer: Own<'_>, keep: bool) -> Ended {
         let mut head = BytesMut::with_capacity(512);
-        status_line(&mut head, answer.status);
+        status_line(&mut head, answer.status, reason(answer.status));
         let mut editor = HeadEditor::new(&mut head, Lines::default());
         editor.put("date", &date::now());
         for (name, value) in answer.fields {
@@ -179,12 +179,17 @@ pub(super) fn stall(exchange: &Exchange) -> Duration {
 }
 
 /// `HTTP/1.1 200 OK`
-pub(super) fn status_line(out: &mut BytesMut, status: StatusCode) {
+pub(super) fn status_line(out: &mut BytesMut, status: StatusCode, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.extend_from_slice(b" ");
-    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
+}
+
+/// What the status is called.
+fn reason(status: StatusCode) -> &'static [u8] {
+    status.canonical_reason().unwrap_or_default().as_bytes()
 }
 
 /// Says whether the connection goes on, where the client does not know it by itself (RFC 9112 §9.3).
@@ -216,7 +221,7 @@ fn stored_head(
     chunked: bool,
 ) -> BytesMut {
     let mut head = BytesMut::with_capacity(1 << 10);
-    status_line(&mut head, status);
+    status_line(&mut head, status, reason(status));
     let mut editor = HeadEditor::new(&mut head, Lines::default());
     for (name, value) in object.fields() {
         editor.add(name, value.clone());

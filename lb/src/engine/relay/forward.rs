@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use http::{Method, StatusCode, Version, header};
 use tokio::time::Instant;
 
-use super::answer::{connection, stall};
+use super::answer::{connection, stall, status_line};
 use super::connect::ConnectError;
 use super::download::{Download, DownloadError, Form};
 use super::edit::HeadEditor;
@@ -288,7 +288,7 @@ fn takes_trailers(request: &Request) -> bool {
 fn answer_head(request: &Request, exchange: &Exchange, server: &Connection, form: Form, keep: bool) -> BytesMut {
     let head = server.head();
     let mut out = BytesMut::with_capacity(server.parsed().len() + 256);
-    first_line(&mut out, head.status(), head.reason());
+    status_line(&mut out, head.status(), head.reason());
     let mut editor = HeadEditor::new(&mut out, head.lines());
     filter::response_hop(&head, &mut editor);
     exchange.edit_answer(&mut editor);
@@ -311,20 +311,12 @@ fn answer_head(request: &Request, exchange: &Exchange, server: &Connection, form
 fn interim_head(server: &Connection) -> BytesMut {
     let head = server.head();
     let mut out = BytesMut::with_capacity(server.parsed().len());
-    first_line(&mut out, head.status(), head.reason());
+    status_line(&mut out, head.status(), head.reason());
     let mut editor = HeadEditor::new(&mut out, head.lines());
     filter::response_hop(&head, &mut editor);
     unframe(&mut editor);
     editor.finish();
     out
-}
-
-fn first_line(out: &mut BytesMut, status: StatusCode, reason: &[u8]) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.extend_from_slice(b" ");
-    out.extend_from_slice(reason);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// An answer that has no body says nothing of its length (RFC 9110 §8.6, RFC 9112 §6.1).

@@ -36,8 +36,6 @@ use crate::exchange::{Decision, Exchange, Origin, Outcome};
 use crate::proxy::Proxy;
 use pool::Pool;
 
-pub use transport::Socket;
-
 /// One worker's engine.
 pub struct Relay {
     proxy: Arc<Proxy>,

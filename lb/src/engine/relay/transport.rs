@@ -12,7 +12,7 @@ use crate::upstream::ResolvedAddress;
 
 /// A connected socket.
 #[derive(Debug)]
-pub enum Socket {
+pub(super) enum Socket {
     /// By TCP.
     Tcp(TcpStream),
     /// By a Unix socket.

@@ -60,7 +60,7 @@ pub(super) async fn run(client: &mut ClientStream, exchange: &mut Exchange, serv
 /// Where it fails, a peer that is lost without a word is noticed when something is sent to it.
 fn probe(client: &ClientStream, server: &Transport) {
     let probes = TcpKeepalive::new().with_time(QUIET).with_interval(QUIET / 4);
-    if let Some(tcp) = client.plain() {
+    if let Some(tcp) = client.socket() {
         let _ = SockRef::from(tcp).set_tcp_keepalive(&probes);
     }
     if let Socket::Tcp(tcp) = server.socket() {

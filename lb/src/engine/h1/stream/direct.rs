@@ -179,6 +179,12 @@ impl ClientStream {
         self.io.as_ref().and_then(super::io::Io::plain)
     }
 
+    /// The socket below, whatever is spoken on it: for its options.
+    #[must_use]
+    pub fn socket(&self) -> Option<&TcpStream> {
+        self.io.as_ref().map(super::io::Io::tcp)
+    }
+
     /// The protocols were switched: all bytes pass as they are from now on.
     pub fn become_tunnel(&mut self) {
         self.mode = Mode::Raw;

@@ -19,7 +19,7 @@ pub(super) enum Io {
 
 impl Io {
     /// The socket below.
-    fn tcp(&self) -> &TcpStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
