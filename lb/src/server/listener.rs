@@ -35,6 +35,11 @@ pub fn specs(server: &lb_config::Server) -> Vec<ListenerSpec> {
     specs
 }
 
+/// The address of each of [`specs`]; one may come twice.
+pub fn addresses(server: &lb_config::Server) -> impl Iterator<Item = SocketAddr> + Clone {
+    server.listen.iter().copied().chain(server.tls.iter().map(|entry| entry.listen))
+}
+
 /// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
@@ -53,6 +58,11 @@ impl fmt::Display for BindError {
 pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (any || a.ip() == b.ip())
+}
+
+/// Whether whoever connects to `narrow` is meant for `wide` too, which has every address of its port and family.
+pub(super) fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
+    wide.port() != 0 && wide.ip().is_unspecified() && !narrow.ip().is_unspecified() && overlap(wide, narrow)
 }
 
 /// Binds `address` once for each of `workers`. `beside_ours`: the process itself has sockets that overlap with it, and may.
@@ -131,6 +141,14 @@ mod tests {
         assert!(!overlap("0.0.0.0:80", "127.0.0.1:81"));
         assert!(!overlap("0.0.0.0:80", "[::1]:80"));
         assert!(!overlap("127.0.0.1:80", "127.0.0.2:80"));
+    }
+
+    #[test]
+    fn what_covers_has_every_address() {
+        let covers = |a: &str, b: &str| covers(a.parse().unwrap(), b.parse().unwrap());
+        assert!(covers("0.0.0.0:80", "127.0.0.1:80") && covers("[::]:80", "[::1]:80"));
+        assert!(!covers("127.0.0.1:80", "0.0.0.0:80") && !covers("0.0.0.0:80", "0.0.0.0:80"));
+        assert!(!covers("0.0.0.0:0", "127.0.0.1:0"), "the system picks another port for each");
     }
 
     #[test]

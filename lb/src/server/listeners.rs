@@ -4,6 +4,11 @@
 //! [`retire`](Listeners::retire) tells what goes by which configuration it ends. Then the caller swaps the configuration in, and
 //! [`switch`](Listeners::switch) hands the new sockets to the workers and has the old ones stop: what the kernel has let in there already
 //! is still accepted and served. An address that stays keeps its sockets, so nobody who connects meanwhile is refused.
+//!
+//! Neither is anybody where an address becomes wider or narrower. Linux resets a client whose handshake ends in the moment that a socket of
+//! its address is closed (see `tcp_migrate_req` in its documentation), and gives a client to the socket with the narrowest address. So the
+//! sockets of a narrow address stay where a wider one takes its place, and serve as that one; those of a wide address, which a narrower one
+//! takes the clients from, stay until the handshakes are over that had begun there.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,16 +17,19 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::listener::{self, BindError, ListenerSpec, overlap};
+use super::listener::{self, BindError, ListenerSpec, covers, overlap};
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 
 /// How long a reload waits for the end of the sockets that it removed. It is there for who takes the address over right after it.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// An address that is listened on.
+/// How long a handshake may take that began at a wide address just before a narrower one took it over.
+const HANDSHAKE: Duration = Duration::from_millis(300);
+
+/// Sockets of an address.
 pub struct Listener {
     /// As configured: the port may be 0.
     pub address: SocketAddr,
@@ -33,17 +41,26 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The configuration in force, as far as this listener goes: one that has it, always.
-    pub fn snapshot(&self, proxy: &Proxy) -> Arc<Snapshot> {
+    /// The configuration in force, as far as this listener goes, and the address in it that the listener serves: always one that it has.
+    pub fn serves(&self, proxy: &Proxy) -> (Arc<Snapshot>, SocketAddr) {
         // In this order: `last` is set before the configuration that lacks this listener comes into force.
         let current = proxy.snapshot();
-        self.last.get().cloned().unwrap_or(current)
+        let snapshot = self.last.get().cloned().unwrap_or(current);
+        let address = served(self.address, listener::addresses(&snapshot.config.server)).unwrap_or(self.address);
+        (snapshot, address)
     }
 
     /// Turns true when no more than what the kernel has let in is to be accepted.
     pub fn stopped(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }
+}
+
+/// Which of `wanted` the sockets of `address` serve: itself, or the one that covers it.
+fn served(address: SocketAddr, wanted: impl Iterator<Item = SocketAddr> + Clone) -> Option<SocketAddr> {
+    let mut others = wanted.clone();
+    let itself = wanted.into_iter().find(|&other| other == address);
+    itself.or_else(|| others.find(|&other| covers(other, address)))
 }
 
 /// A worker's socket for a listener.
@@ -81,6 +98,8 @@ struct Open {
 pub struct Change {
     added: Vec<(Open, Vec<Socket>)>,
     removed: Vec<Arc<Listener>>,
+    /// Whether one that is added takes clients from one that is removed.
+    narrower: bool,
 }
 
 impl Listeners {
@@ -123,15 +142,18 @@ impl Listeners {
                 Err(error) => errors.push(BindError { spec, error }),
             }
         }
-        let removed = state
+        let wanted = wanted.iter().map(|spec| spec.address);
+        let removed: Vec<_> = state
             .open
             .iter()
             .map(|open| &open.listener)
-            .filter(|listener| wanted.iter().all(|spec| spec.address != listener.address))
+            .filter(|listener| served(listener.address, wanted.clone()).is_none())
             .cloned()
             .collect();
+        let takes = |(open, _): &(Open, _)| removed.iter().any(|listener| covers(listener.address, open.listener.address));
+        let narrower = added.iter().any(takes);
         if errors.is_empty() {
-            Ok(Change { added, removed })
+            Ok(Change { added, removed, narrower })
         } else {
             Err(errors)
         }
@@ -166,7 +188,14 @@ impl Listeners {
 
     /// After the configuration has changed: lets the workers accept at what is new, and stop at what goes.
     pub async fn switch(&self, change: Change) {
+        let narrower = change.narrower;
         let mut closing = self.apply(change);
+        if narrower {
+            sleep(HANDSHAKE).await;
+        }
+        for open in &closing {
+            open.listener.stop.send_replace(true);
+        }
         let closed = async {
             for open in &mut closing {
                 open.closed.recv().await;
@@ -188,11 +217,7 @@ impl Listeners {
             }
         }
         let is_removed = |open: &mut Open| change.removed.iter().any(|listener| Arc::ptr_eq(listener, &open.listener));
-        let closing: Vec<Open> = state.open.extract_if(.., is_removed).collect();
-        for open in &closing {
-            open.listener.stop.send_replace(true);
-        }
-        closing
+        state.open.extract_if(.., is_removed).collect()
     }
 
     /// Has all of them stop, and waits until they have, and what the kernel had let in is accepted.
@@ -254,6 +279,54 @@ mod tests {
         listeners.switch(change).await;
         assert_eq!(taken(&mut outboxes[0]).len(), 1);
         assert!(!*first[0].listener.stopped().borrow());
+    }
+
+    #[tokio::test]
+    async fn the_sockets_of_a_narrow_address_stay_where_a_wider_one_takes_its_place() {
+        let (listeners, mut outboxes) = Listeners::new(1);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (narrow, wide) = (spec(&free.to_string()), spec(&format!("0.0.0.0:{}", free.port())));
+        listeners.switch(listeners.bind(&[narrow]).unwrap()).await;
+        let first = taken(&mut outboxes[0]);
+        for wanted in [&[wide][..], &[narrow, wide], &[wide]] {
+            let change = listeners.bind(wanted).unwrap();
+            assert!(change.removed.is_empty() && !change.narrower);
+            listeners.switch(change).await;
+            assert!(!*first[0].listener.stopped().borrow());
+        }
+        assert_eq!(taken(&mut outboxes[0]).len(), 1, "it is bound once");
+        assert_eq!(listeners.bind(&[]).unwrap().removed.len(), 2);
+        assert_eq!(listeners.bind(&[narrow]).unwrap().removed[0].address, wide.address);
+    }
+
+    #[test]
+    fn a_socket_serves_its_own_address_before_the_one_that_covers_it() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (narrow, wide) = (address("127.0.0.1:80"), address("0.0.0.0:80"));
+        let other = address("127.0.0.2:80");
+        assert_eq!(served(narrow, [wide, narrow].into_iter()), Some(narrow));
+        assert_eq!(served(narrow, [other, wide].into_iter()), Some(wide));
+        assert_eq!(served(narrow, [other].into_iter()), None);
+        assert_eq!(served(wide, [narrow].into_iter()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wide_address_accepts_until_the_handshakes_are_over_that_a_narrower_one_did_not_get() {
+        let (listeners, mut outboxes) = Listeners::new(1);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (narrow, wide) = (spec(&free.to_string()), spec(&format!("0.0.0.0:{}", free.port())));
+        listeners.switch(listeners.bind(&[wide]).unwrap()).await;
+        let socket = taken(&mut outboxes[0]).remove(0);
+        let mut stopped = socket.listener.stopped();
+        let begin = tokio::time::Instant::now();
+        let worker = async {
+            stopped.wait_for(|stop| *stop).await.unwrap();
+            drop(socket);
+            begin.elapsed()
+        };
+        let change = listeners.bind(&[narrow]).unwrap();
+        let ((), took) = tokio::join!(listeners.switch(change), worker);
+        assert!(took >= HANDSHAKE, "{took:?}");
     }
 
     #[tokio::test]

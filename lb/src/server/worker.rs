@@ -93,7 +93,7 @@ fn serve(accepted: Accepted, proxy: &Proxy, engines: &Arc<Engines>, shutdown: &w
         listener,
         slot,
     } = accepted;
-    let snapshot = listener.snapshot(proxy);
+    let (snapshot, listen) = listener.serves(proxy);
     if let Err(limit) = limit::admit(&snapshot.config, peer.ip(), &slot) {
         tracing::debug!(client = %peer.ip(), limit, "a connection is refused: max_connections_per_ip");
         proxy.metrics.connection_limited();
@@ -105,7 +105,7 @@ fn serve(accepted: Accepted, proxy: &Proxy, engines: &Arc<Engines>, shutdown: &w
                 stream,
                 peer,
                 local: listener.local,
-                listen: listener.address,
+                listen,
                 snapshot,
             };
             tokio::spawn(connection::serve(incoming, slot, engines.clone(), shutdown.clone()));

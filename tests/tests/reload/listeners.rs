@@ -195,7 +195,10 @@ async fn an_address_may_become_wider_and_narrower_without_a_refused_client() {
     let clients = Clients::start(lb.listen());
     let wide = format!("\"0.0.0.0:{}\"", lb.listen().port());
     let both = format!("{FIRST}, {wide}");
-    for (version, listen) in [&wide, FIRST, &both, &wide, &both, FIRST].into_iter().enumerate() {
+    for (version, listen) in [&wide, FIRST, &both, &wide, &both, FIRST, &wide, &both, FIRST]
+        .into_iter()
+        .enumerate()
+    {
         lb.reload(&at(listen, &origin, version)).await;
         assert_eq!(lb.get("/version").await.text(), version.to_string());
     }
