@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use http::{HeaderName, StatusCode};
 
+use super::forward::Full;
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::{Exchange, failure_status, idempotent};
 use crate::cache::{CACHE_PURGE, CACHE_TAG};
@@ -58,7 +59,7 @@ impl Exchange {
     fn retry_elsewhere(&mut self) -> bool {
         let Some(failed) = self.tries.lease.take() else { return false };
         self.tries.tried.push(failed.server().id());
-        if !self.switch() {
+        if !self.switch(Full::Keep) {
             self.tries.lease = Some(failed);
             return false;
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode, header};
 
 use super::head::{Editor, RequestHead};
+use super::queue::Waiting;
 use super::{Exchange, Turn, failure_status, idempotent};
 use crate::admit::Forwarded;
 use crate::filter;
@@ -20,6 +21,10 @@ pub(super) struct Tries {
     /// The last server that was asked, for the log when its lease is back.
     pub(super) last: Option<Arc<Server>>,
     pub(super) tried: Vec<ServerId>,
+    /// The place in the line, while all are full.
+    pub(super) waiting: Option<Waiting>,
+    /// What the client is told if no other server is found, after one has failed.
+    failure: Option<Refusal>,
     /// Tries that got a connection.
     pub(super) count: u32,
     /// One server was charged with this request's failure; that is enough.
@@ -101,14 +106,23 @@ pub enum Next {
     GiveUp(Refusal),
 }
 
+/// What a request does that finds every other server full after one has failed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// It has got nothing yet, so it waits, if there is a queue.
+    Wait,
+    /// It has got an answer, and keeps that: it was asked for once already, and waiting for another would only add to what is too much.
+    Keep,
+}
+
 impl Exchange {
     /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first.
     pub fn server(&mut self) -> Turn {
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.pick() {
+            None => match self.next_lease() {
                 Ok(lease) => lease,
-                Err(why) => return Turn::Refuse(self.no_server(why)),
+                Err(turn) => return turn,
             },
         };
         let server = lease.server().clone();
@@ -117,27 +131,42 @@ impl Exchange {
         Turn::Ask(server)
     }
 
-    fn pick(&self) -> Result<Lease, NoServer> {
-        let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(&Wanted {
+    fn next_lease(&mut self) -> Result<Lease, Turn> {
+        if let Some(waiting) = self.tries.waiting.take() {
+            return self.waited(waiting);
+        }
+        match self.pick() {
+            Ok(lease) => Ok(lease),
+            Err(NoServer::AllFull) => self.line_up(None),
+            Err(why) => Err(Turn::Refuse(self.no_server(why))),
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted {
             hash: self.tries.hash,
             tried: &self.tries.tried,
             sticky: None,
-        })
+        }
     }
 
-    fn no_server(&mut self, why: NoServer) -> Refusal {
+    fn pick(&self) -> Result<Lease, NoServer> {
+        let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
+        upstream.upstream.pick(&self.wanted())
+    }
+
+    pub(super) fn no_server(&mut self, why: NoServer) -> Refusal {
         let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
-        self.refuse(match why {
-            NoServer::AllFull => Refusal::Unavailable {
-                why: "Every server is at its limit.",
-                retry_after: 1,
-            },
-            NoServer::NoneHealthy | NoServer::AllTried => Refusal::Unavailable {
-                why: "No server is up.",
-                retry_after,
-            },
-        })
+        let unavailable = |why, retry_after| Refusal::Unavailable { why, retry_after };
+        let refusal = match why {
+            NoServer::AllFull => unavailable("Every server is at its limit.", 1),
+            NoServer::QueueFull => unavailable("Every server is at its limit, and the queue is full.", 1),
+            NoServer::TooLong => unavailable("Every server stayed at its limit for too long.", 1),
+            NoServer::NoneHealthy | NoServer::AllTried => unavailable("No server is up.", retry_after),
+        };
+        // Where a server had failed before, that is what the client is told.
+        let refusal = self.tries.failure.take().unwrap_or(refusal);
+        self.refuse(refusal)
     }
 
     /// The server has a connection for the request: the try counts.
@@ -157,10 +186,11 @@ impl Exchange {
         }
         self.tries.stale = false;
         self.charge(failure);
-        let retried = self.may_retry(failure, sent) && self.switch();
+        let retried = self.may_retry(failure, sent) && self.switch(Full::Wait);
         let server = self.tries.last.as_ref().map_or("-", |server| server.name());
         tracing::warn!(request_id = self.id.as_str(), server, retried, "{}", failure.label());
         if retried {
+            self.tries.failure = Some(failure.refusal());
             Next::Again
         } else {
             Next::GiveUp(self.refuse(failure.refusal()))
@@ -214,9 +244,13 @@ impl Exchange {
 
     /// Takes a server that was not tried yet, within the budget. After tries that got no connection the next one costs no budget: they
     /// put no load on anything.
-    pub(super) fn switch(&mut self) -> bool {
-        let Ok(lease) = self.pick() else { return false };
+    pub(super) fn switch(&mut self, full: Full) -> bool {
         let Some(upstream) = self.upstream() else { return false };
+        let lease = match self.pick() {
+            Ok(lease) => Some(lease),
+            Err(NoServer::AllFull) if full == Full::Wait && upstream.upstream.config().queue.is_some() => None,
+            Err(_) => return false,
+        };
         if self.tries.count > 0 {
             match upstream.upstream.try_retry() {
                 Some(permit) => self.tries.permit = Some(permit),
@@ -226,13 +260,14 @@ impl Exchange {
         if let Some(upstream) = self.upstream() {
             upstream.metrics.retried();
         }
-        self.tries.lease = Some(lease);
+        self.tries.lease = lease;
         true
     }
 
     /// The server has nothing more to do for this request.
     pub(super) fn release(&mut self) {
         self.tries.lease = None;
+        self.tries.waiting = None;
         self.tries.permit = None;
     }
 

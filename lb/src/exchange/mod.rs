@@ -19,6 +19,7 @@ mod answer;
 mod caching;
 mod forward;
 pub mod head;
+mod queue;
 mod record;
 mod request;
 mod turn;
@@ -41,6 +42,7 @@ use crate::snapshot::{RouteState, Snapshot, UpstreamState};
 use crate::tls::{ServerTls, UpstreamTls};
 use caching::Caching;
 use forward::Tries;
+use queue::Moved;
 
 /// The client's end of the connection that a request came by.
 #[derive(Debug, Clone)]
@@ -84,6 +86,8 @@ pub struct Exchange {
     /// Why `lb` answers by itself, if it does.
     refusal: Option<Refusal>,
     tries: Tries,
+    /// The upstream as a newer configuration has it, if the request has waited until then.
+    moved: Option<Moved>,
     caching: Caching,
 }
 
@@ -105,6 +109,7 @@ impl Exchange {
             max_body: snapshot.config.limits.max_body,
             refusal: None,
             tries: Tries::default(),
+            moved: None,
             caching: Caching::default(),
             origin,
             snapshot,
@@ -176,6 +181,9 @@ impl Exchange {
     }
 
     fn upstream(&self) -> Option<&UpstreamState> {
+        if let Some(moved) = &self.moved {
+            return Some(moved.upstream());
+        }
         self.route()?.upstream.map(|index| &self.snapshot.upstreams[index])
     }
 }
