@@ -306,7 +306,7 @@ impl World {
             Some(Ok(granted)) => {
                 let found = self.upstreams.iter().rev().find(|upstream| upstream.granted(&granted)).cloned();
                 self.leases.extend(found.expect("all are held").lease(granted));
-                self.places.remove(at);
+                drop(self.places.remove(at));
             }
             Some(Err(_)) => drop(self.places.remove(at)),
             None => {}
@@ -363,7 +363,7 @@ proptest! {
                 let count = world.places.len();
                 world.fetch(0);
                 if world.places.len() == count {
-                    world.places.remove(0);
+                    drop(world.places.remove(0));
                 }
             }
         }
