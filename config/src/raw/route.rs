@@ -13,15 +13,7 @@ pub(crate) static ROUTE: TableDef = TableDef {
     title: "[[routes]]",
     about: "What is done with which requests. All conditions must hold; one of upstream, redirect and respond says what is done.",
     keys: ROUTE_KEYS,
-    later: &[
-        "split",
-        "mirror",
-        "rate_limit",
-        "auth",
-        "compress",
-        "error_pages",
-        "fault",
-    ],
+    later: &["split", "mirror", "rate_limit", "auth", "compress", "error_pages", "fault"],
 };
 
 const ROUTE_KEYS: &[Key] = &[

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use http::{HeaderName, StatusCode};
 
-use super::head::{Editor, RequestHead, ResponseHead};
 use super::forward::Spare;
+use super::head::{Editor, RequestHead, ResponseHead};
 use super::{Exchange, failure_status};
 use crate::cache::{CACHE_PURGE, CACHE_TAG};
 use crate::filter;

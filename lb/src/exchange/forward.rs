@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::head::{Editor, RequestHead};
 use super::deadline::LATE;
-use super::{Exchange, repeat};
+use super::head::{Editor, RequestHead};
+use super::{Exchange, Turn, Wait, repeat};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
@@ -30,7 +30,7 @@ pub(super) struct Tries {
     /// What the request waits for before its next try.
     pause: Option<Duration>,
     /// An answer that may be the last word yet, if the tries after it come to nothing.
-    spare: Option<Spare>,
+    pub(super) spare: Option<Spare>,
     permit: Option<RetryPermit>,
     /// What `balance = "hash"` goes by.
     pub(super) hash: u64,
@@ -122,22 +122,26 @@ pub enum Next {
 }
 
 impl Exchange {
-    /// The server to ask now: the one of the lease that is held, or a new one.
-    ///
-    /// # Errors
-    /// The refusal for the client when there is none.
-    pub fn server(&mut self) -> Result<Arc<Server>, Refusal> {
+    /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first. A refusal is for the client unless an
+    /// answer stands, as in [`Next::GiveUp`].
+    pub fn server(&mut self) -> Turn {
+        if self.is_late() {
+            return Turn::Refuse(LATE);
+        }
+        if let Some(pause) = self.tries.pause.take() {
+            return Turn::Wait(Wait::until(Instant::now() + pause));
+        }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
             None => match self.pick() {
                 Ok(lease) => lease,
-                Err(why) => return Err(self.no_server(why)),
+                Err(why) => return Turn::Refuse(self.no_server(why)),
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
         self.tries.asked_at = Some(Instant::now());
-        Ok(server)
+        Turn::Ask(server)
     }
 
     fn pick(&self) -> Result<Lease, NoServer> {
@@ -145,9 +149,9 @@ impl Exchange {
         upstream.upstream.pick(self.tries.hash, &self.tries.tried)
     }
 
-    fn no_server(&mut self, why: NoServer) -> Refusal {
+    fn no_server(&self, why: NoServer) -> Refusal {
         let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
-        self.refuse(match why {
+        match why {
             NoServer::AllFull => Refusal::Unavailable {
                 why: "Every server is at its limit.",
                 retry_after: 1,
@@ -156,7 +160,7 @@ impl Exchange {
                 why: "No server is up.",
                 retry_after,
             },
-        })
+        }
     }
 
     /// The server has a connection for the request: the try counts.

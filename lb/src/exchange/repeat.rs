@@ -34,7 +34,8 @@ pub(super) fn promised(method: &Method, head: &impl Fields) -> bool {
     if *method != Method::POST && *method != Method::PATCH {
         return false;
     }
-    let mut keys = head.all(&IDEMPOTENCY_KEY);
+    let name = IDEMPOTENCY_KEY;
+    let mut keys = head.all(&name);
     matches!((keys.next(), keys.next()), (Some(key), None) if is_key(key.trim_ascii()))
 }
 
@@ -76,7 +77,14 @@ mod tests {
 
     #[test]
     fn one_key_is_a_promise() {
-        for key in ["\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", "8e03978e", "\"a,b\"", r#""a\"b""#, "\"a\";v=1", " \"a\" "] {
+        for key in [
+            "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+            "8e03978e",
+            "\"a,b\"",
+            r#""a\"b""#,
+            "\"a\";v=1",
+            " \"a\" ",
+        ] {
             assert!(is_promised(&Method::POST, &[key]), "{key}");
             assert!(is_promised(&Method::PATCH, &[key]), "{key}");
         }
@@ -99,7 +107,10 @@ mod tests {
     #[test]
     fn the_first_retry_follows_at_once_and_pauses_grow_to_their_bound() {
         assert_eq!((pause(0, 1.0), pause(1, 1.0)), (None, None));
-        let bounds: Vec<_> = (2..8).filter_map(|tries| pause(tries, 1.0)).map(|pause| pause.as_millis()).collect();
+        let bounds: Vec<_> = (2..8)
+            .filter_map(|tries| pause(tries, 1.0))
+            .map(|pause| pause.as_millis())
+            .collect();
         assert_eq!(bounds, [25, 50, 100, 200, 250, 250]);
     }
 

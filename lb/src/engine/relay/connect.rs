@@ -1,4 +1,4 @@
-//! A connection to a server: one that was idle, or a new one.
+//! The server whose turn it is, and a connection to it: one that was idle, or a new one.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +13,8 @@ use super::pool::Key;
 use super::transport::{Socket, Transport};
 use super::upstream::Connection;
 use crate::engine::h1::ClientStream;
-use crate::exchange::{Exchange, Failure};
+use crate::exchange::{Exchange, Failure, Turn, Wait};
+use crate::reject::Refusal;
 use crate::tls::UpstreamTls;
 use crate::upstream::Server;
 
@@ -21,6 +22,14 @@ use crate::upstream::Server;
 pub(super) enum ConnectError {
     /// The server's.
     Server(Failure),
+    /// The client has gone meanwhile, and nobody else needs the answer.
+    Gone,
+}
+
+/// Why no server is asked.
+pub(super) enum NoTurn {
+    /// There is none for it.
+    Refused(Refusal),
     /// The client has gone meanwhile, and nobody else needs the answer.
     Gone,
 }
@@ -34,6 +43,35 @@ impl Relay {
         }
     }
 
+    /// The server to ask, once it is this request's turn.
+    pub(super) async fn server(client: &mut ClientStream, exchange: &mut Exchange) -> Result<Arc<Server>, NoTurn> {
+        loop {
+            match exchange.server() {
+                Turn::Ask(server) => return Ok(server),
+                Turn::Refuse(refusal) => return Err(NoTurn::Refused(refusal)),
+                Turn::Wait(wait) => Self::wait_for_turn(client, exchange, wait).await?,
+            }
+        }
+    }
+
+    async fn wait_for_turn(client: &mut ClientStream, exchange: &Exchange, wait: Wait) -> Result<(), NoTurn> {
+        let mut over = pin!(wait.over());
+        poll_fn(|cx| {
+            if over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if client.has_client() && client.poll_gone(cx).is_ready() {
+                // What is still to come of the request will not come.
+                if !exchange.leads() || !client.is_body_done() {
+                    return Poll::Ready(Err(NoTurn::Gone));
+                }
+                client.give_up();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// A connection to the server that the exchange has chosen.
     pub(super) async fn connect(
         &self,
@@ -42,10 +80,11 @@ impl Relay {
         server: &Server,
         key: &Key,
     ) -> Result<Connection, ConnectError> {
-        if let Some(connection) = self.pool.take(key, !exchange.is_idempotent()) {
+        if let Some(connection) = self.pool.take(key, !exchange.is_repeatable()) {
             return Ok(connection);
         }
         let limit = exchange.timeouts().map(|timeouts| timeouts.connect).unwrap_or_default();
+        let limit = exchange.within_deadline(limit);
         let mut connecting = pin!(timeout(limit, open(server, exchange.upstream_tls())));
         let opened = poll_fn(|cx| {
             if let Poll::Ready(opened) = connecting.as_mut().poll(cx) {
