@@ -14,7 +14,7 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
-use super::{Connection, failure, of_http2, reply, watch};
+use super::{Connection, failure, of_http2, presence, reply};
 use crate::cache::Follower;
 use crate::exchange::{Decision, Exchange, Means, Outcome, Sent, Turn, Verdict};
 use crate::proxy::Proxy;
@@ -69,7 +69,7 @@ impl Phases {
         let head = session.req_header().clone();
         let request = Request(&head, Body::Announced);
         let late = exchange.within_deadline(Duration::MAX);
-        match watch::unless_gone(session, tokio::time::timeout(late, follower.wait(&request))).await? {
+        match presence::unless_gone(session, tokio::time::timeout(late, follower.wait(&request))).await? {
             Ok(joined) => Ok(exchange.joined(joined, &request)),
             Err(_) => Ok(Decision::Refuse(exchange.late())),
         }
@@ -167,7 +167,7 @@ impl ProxyHttp for Phases {
                     exchange.refuse(refusal);
                     return Err(Error::new_in(REFUSED));
                 }
-                Turn::Wait(wait) => watch::unless_gone(session, wait.over()).await?,
+                Turn::Wait(wait) => presence::unless_gone(session, wait.over()).await?,
             }
         };
         let mut peer = match server.address() {
