@@ -96,7 +96,12 @@ async fn it_stands_whatever_its_body_is_and_how_the_second_one_fails() {
             let second = Origin::start(move |_| failure.clone()).await;
             let lb = Lb::start(&in_order(first.addr(), second.addr())).await;
             let answer = lb.send(&Request::new("PUT", "/").body("x")).await;
-            assert!(answer.status == 503 && answer.text() == text, "{} with {} bytes", answer.status, answer.body.len());
+            assert!(
+                answer.status == 503 && answer.text() == text,
+                "{} with {} bytes",
+                answer.status,
+                answer.body.len()
+            );
             assert_eq!(second.count(), 1);
             lb.wait_until_idle().await;
         }
@@ -114,7 +119,7 @@ async fn it_is_logged_and_counted_as_what_it_is() {
     let line = lb.log_lines(1).await.remove(0);
     assert_eq!((&line["status"], &line["tries"]), (&503.into(), &2.into()), "{line}");
     assert_eq!(line["server"], first.addr().to_string().as_str(), "{line}");
-    assert_eq!(line["error"], "", "{line}");
+    assert!(line.get("error").is_none(), "{line}");
     let metrics = lb.metrics().await;
     assert_eq!(metrics.sum("lb_upstream_requests_total", &[("code", "503")]), 1.0);
     assert_eq!(metrics.sum("lb_upstream_requests_total", &[("code", "502")]), 1.0);
@@ -134,7 +139,7 @@ async fn one_that_breaks_meanwhile_is_not_begun() {
         ])
     })
     .await;
-    let second = Origin::start(|_| Reply::close().held()).await;
+    let second = Origin::start(|_| Reply::script(vec![Step::Hold, Step::Close])).await;
     let lb = Lb::start(&in_order(first.addr(), second.addr()).replace("600ms", "1m")).await;
     let (mut client, request) = (lb.connect().await, Request::get("/"));
     client.write(request.bytes()).await;

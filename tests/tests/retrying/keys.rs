@@ -35,7 +35,10 @@ async fn one_that_has_a_key_is_repeated() {
     for failing in [Reply::reset(), Reply::new(503)] {
         let (lb, origins) = two(failing, "retry_idempotency_key = true").await;
         for method in ["POST", "PATCH"] {
-            let (request, failed) = (Request::new(method, "/").header("Idempotency-Key", KEY).body(body.clone()), origins[0].count());
+            let (request, failed) = (
+                Request::new(method, "/").header("Idempotency-Key", KEY).body(body.clone()),
+                origins[0].count(),
+            );
             for _ in 0..4 {
                 let answer = lb.send(&request).await;
                 assert!(answer.status == 200 && answer.body == body, "{} for {method}", answer.status);

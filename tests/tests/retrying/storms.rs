@@ -12,7 +12,10 @@ use super::{app, counts, origins};
 /// Requests from 24 connections for some seconds: how many there were, and how many tries the servers may see at most.
 async fn storm(lb: &Lb) -> (usize, usize) {
     let start = Instant::now();
-    let load = Load::new(lb.listen(), &["/"]).connections(24).pace(Duration::from_millis(10)).start();
+    let load = Load::new(lb.listen(), &["/"])
+        .connections(24)
+        .pace(Duration::from_millis(10))
+        .start();
     load.go_on(Duration::from_secs(4), 300).await;
     let counts = load.stop().await;
     let sent = counts.total();
@@ -31,7 +34,10 @@ async fn assert_no_storm(reply: Reply, what: &str) {
     assert!(tries > sent, "{what}: nothing was retried");
     let retries = lb.metrics().await.sum("lb_retries_total", &[("upstream", "app")]) as usize;
     // What is under way at the end may be on one side only.
-    assert!(retries.abs_diff(tries - sent) <= 24, "{what}: {retries} retries counted, {tries} tries of {sent}");
+    assert!(
+        retries.abs_diff(tries - sent) <= 24,
+        "{what}: {retries} retries counted, {tries} tries of {sent}"
+    );
 }
 
 #[tokio::test]
