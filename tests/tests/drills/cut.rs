@@ -70,7 +70,7 @@ async fn a_server_that_resets_in_mid_body_cuts_only_its_own_and_shows_no_whole_l
     // clients whose body ends with the connection, too
     let loads: [Running; 2] = [load(56).start(), load(8).http10().start()];
     let total = || loads.iter().map(Running::total).sum::<usize>();
-    let rounds = if full() { 20 } else { 3 };
+    let rounds = if full() { 30 } else { 3 };
     let mut under_way = 0;
     for _ in 0..rounds {
         let before = total();
