@@ -36,7 +36,8 @@ impl Exchange {
             Ok(Entry::Lease(lease)) => Ok(lease),
             Ok(Entry::Place(place)) => {
                 let queue = self.upstream().and_then(|state| state.upstream.config().queue);
-                let until = until.unwrap_or_else(|| Instant::now() + queue.map(|queue| queue.timeout).unwrap_or_default());
+                let timeout = queue.map(|queue| queue.timeout).unwrap_or_default();
+                let until = until.unwrap_or_else(|| Instant::now() + self.within_deadline(timeout));
                 let place = Arc::new(place);
                 Err(self.wait_on(Waiting { place, until }))
             }
