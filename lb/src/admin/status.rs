@@ -191,7 +191,7 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
     for state in &proxy.snapshot().upstreams {
         upstreams.push(UpstreamGauges {
             upstream: state.upstream.name().clone(),
-            queued: state.upstream.queued().map(|queued| queued as u64),
+            queued: state.upstream.queued().unwrap_or(0) as u64,
         });
         servers.extend(state.upstream.servers().iter().map(|server| {
             let now = server.status();

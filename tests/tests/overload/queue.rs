@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lb_tests::client::{Request, send};
 use lb_tests::lb::Lb;
-use lb_tests::origin::{Origin, Reply};
+use lb_tests::origin::{Origin, Reply, Seen};
 use lb_tests::wait::until;
 
 use super::{begin, begin_waiting, limited, queued, wait_until_queued};
@@ -77,7 +77,11 @@ async fn a_client_that_leaves_gives_its_place_up() {
 
 #[tokio::test]
 async fn a_body_waits_with_its_request() {
-    let origin = Origin::start(|_| Reply::echo().held()).await;
+    let answer = |seen: &Seen| match seen.method.as_str() {
+        "GET" => Reply::text("held").held(),
+        _ => Reply::echo(),
+    };
+    let origin = Origin::start(answer).await;
     let lb = Lb::start(&limited(&[&origin], 1, LONG)).await;
     let _first = begin(&lb, &Request::get("/")).await;
     origin.wait_for(1).await;

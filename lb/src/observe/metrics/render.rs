@@ -35,8 +35,8 @@ pub struct Gauges {
 pub struct UpstreamGauges {
     /// Its name.
     pub upstream: Arc<str>,
-    /// Requests that wait for a server; `None`: it has no queue.
-    pub queued: Option<u64>,
+    /// Requests that wait for a server.
+    pub queued: u64,
 }
 
 /// What is known of one server, at the moment of a scrape.
@@ -168,9 +168,9 @@ fn upstreams(handles: &Handles, page: &mut Page) {
 }
 
 fn admission(upstreams: &[UpstreamGauges], page: &mut Page) {
-    let each = |value: fn(&UpstreamGauges) -> Option<u64>| {
-        let with = upstreams.iter().filter_map(move |upstream| Some((upstream, value(upstream)?)));
-        with.map(|(upstream, value)| (labels([("upstream", &*upstream.upstream)]), value))
+    let each = |value: fn(&UpstreamGauges) -> u64| {
+        let upstreams = upstreams.iter();
+        upstreams.map(move |upstream| (labels([("upstream", &*upstream.upstream)]), value(upstream)))
     };
     page.gauge(
         "lb_queue_requests",
