@@ -282,6 +282,8 @@ pub enum Balance {
     Random,
     /// The less loaded of two random servers.
     P2c,
+    /// The one of two random servers that is likely to answer sooner, by latency and load.
+    Ewma,
     /// A hash ring over what [`HashOn`] names.
     Hash(HashOn),
 }
@@ -541,6 +543,7 @@ impl Balance {
             Balance::RoundRobin => "round_robin",
             Balance::Random => "random",
             Balance::P2c => "p2c",
+            Balance::Ewma => "ewma",
             Balance::Hash(_) => "hash",
         }
     }

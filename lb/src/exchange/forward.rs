@@ -30,7 +30,21 @@ pub(super) struct Tries {
     /// What `balance = "hash"` goes by.
     pub(super) hash: u64,
     pub(super) asked_at: Option<Instant>,
+    /// When the last piece of the request's body came.
+    pub(super) fed_at: Option<Instant>,
+    /// Asked, and no answer yet.
+    awaited: bool,
     pub(super) answered_after: Option<Duration>,
+}
+
+impl Tries {
+    /// For how long the server that is asked has had all that the client has sent so far. It cannot answer what it has not got, so that a
+    /// slow upload does not make a slow server. `None`: it has answered, or nobody is asked.
+    fn thinks(&self) -> Option<Duration> {
+        let since = self.asked_at.filter(|_| self.awaited)?;
+        let since = self.fed_at.map_or(since, |fed| fed.max(since));
+        Some(since.elapsed())
+    }
 }
 
 /// How a server failed to answer.
@@ -107,26 +121,29 @@ impl Exchange {
     /// # Errors
     /// The refusal for the client when there is none.
     pub fn server(&mut self) -> Result<Arc<Server>, Refusal> {
+        let now = Instant::now();
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.pick() {
+            None => match self.pick(now) {
                 Ok(lease) => lease,
                 Err(why) => return Err(self.no_server(why)),
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
-        self.tries.asked_at = Some(Instant::now());
+        self.tries.asked_at = Some(now);
+        self.tries.awaited = true;
         Ok(server)
     }
 
-    fn pick(&self) -> Result<Lease, NoServer> {
+    fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(&Wanted {
+        let wanted = Wanted {
             hash: self.tries.hash,
             tried: &self.tries.tried,
             sticky: None,
-        })
+        };
+        upstream.upstream.pick_at(&wanted, now)
     }
 
     fn no_server(&mut self, why: NoServer) -> Refusal {
@@ -190,9 +207,10 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
-        if let Some(lease) = &self.tries.lease {
-            lease.observed(elapsed, !failure_status(status));
+        if let (Some(lease), Some(latency)) = (&self.tries.lease, self.tries.thinks()) {
+            lease.observed(latency, !failure_status(status));
         }
+        self.tries.awaited = false;
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);
@@ -218,7 +236,7 @@ impl Exchange {
     /// Takes a server that was not tried yet, within the budget. After tries that got no connection the next one costs no budget: they
     /// put no load on anything.
     pub(super) fn switch(&mut self) -> bool {
-        let Ok(lease) = self.pick() else { return false };
+        let Ok(lease) = self.pick(Instant::now()) else { return false };
         let Some(upstream) = self.upstream() else { return false };
         if self.tries.count > 0 {
             match upstream.upstream.try_retry() {
@@ -235,7 +253,9 @@ impl Exchange {
 
     /// The server has nothing more to do for this request.
     pub(super) fn release(&mut self) {
-        self.tries.lease = None;
+        if let (Some(lease), Some(latency)) = (self.tries.lease.take(), self.tries.thinks()) {
+            lease.unanswered(latency);
+        }
         self.tries.permit = None;
     }
 

@@ -11,11 +11,12 @@ use super::super::fixture::{after, config, in_flight, leases, number, one_at_a_t
 use super::super::{Lease, NoServer, ServerId, Upstream, Wanted};
 use crate::balance::hash_key;
 
-const ALGORITHMS: [Balance; 5] = [
+const ALGORITHMS: [Balance; 6] = [
     Balance::LeastConn,
     Balance::RoundRobin,
     Balance::Random,
     Balance::P2c,
+    Balance::Ewma,
     Balance::Hash(HashOn::Path),
 ];
 
