@@ -57,6 +57,7 @@ fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
         "p2c" => Some(Balance::P2c),
         "ewma" => Some(Balance::Ewma),
         "hash" => Some(Balance::Hash(hash_on.clone().unwrap_or(HashOn::ClientIp))),
+        "maglev" => Some(Balance::Maglev(hash_on.clone().unwrap_or(HashOn::ClientIp))),
         _ => None,
     }
 }

@@ -15,6 +15,7 @@ mod hash;
 mod latency;
 mod least_conn;
 mod lottery;
+mod maglev;
 mod p2c;
 mod random;
 mod rank;
@@ -70,7 +71,7 @@ pub struct Entrant {
     pub position: usize,
     /// Its share, above 0.
     pub weight: u32,
-    /// What identifies it on a hash ring, the same in every process.
+    /// What identifies it to hash algorithms, the same in every process.
     pub name: Arc<str>,
 }
 
@@ -83,5 +84,6 @@ pub fn build(balance: &Balance, entrants: &[Entrant], width: usize) -> Box<dyn A
         Balance::P2c => Box::new(p2c::P2c::new(entrants, width)),
         Balance::Ewma => Box::new(ewma::Ewma::new(entrants, width)),
         Balance::Hash(_) => Box::new(hash::Ring::new(entrants)),
+        Balance::Maglev(_) => Box::new(maglev::Maglev::new(entrants)),
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Tries {
     /// The try under way repeats one on an idle connection that its server had just closed.
     stale: bool,
     permit: Option<RetryPermit>,
-    /// What `balance = "hash"` goes by.
+    /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
     pub(super) asked_at: Option<Instant>,
     /// When the last piece of the request's body came.
