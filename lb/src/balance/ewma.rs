@@ -19,8 +19,8 @@ use super::{Algorithm, Entrant, Field};
 
 /// Seconds that are assumed for a server that has requests and no sample.
 const UNKNOWN: f64 = 1.0;
-/// Seconds below which latencies are all the same.
-const NOTHING: f64 = 1e-6;
+/// Seconds below which latencies are all the same: what differs there is chance, and one unlucky answer would cost a server its share for long.
+const NOTHING: f64 = 1e-3;
 /// Idle servers are as fast as each other up to this factor.
 const ALIKE: f64 = 2.0;
 
