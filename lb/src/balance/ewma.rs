@@ -1,9 +1,9 @@
 //! `ewma`: of two servers drawn at random by weight, the one that is likely to answer sooner.
 //!
-//! Peak EWMA with the power of two choices, as in Finagle and linkerd. What a server costs is its [latency](super::latency) × (in flight +
-//! 1) ÷ weight: how long a new request would wait, if those before it were answered one after the other. Latency sees what counting
-//! requests cannot: a server that answers all, but slowly, or one that is far away. Counting sees what latency cannot yet: a server that
-//! has just stopped answering.
+//! Peak EWMA with the power of two choices, as in Finagle and linkerd. The cost of a server is its [latency](super::latency) × (in
+//! flight + 1) ÷ weight: how long a new request would wait, if those before it were answered one after the other. Latency sees what
+//! counting requests cannot: a server that answers all, but slowly, or one that is far away. Counting sees what latency cannot yet: a
+//! server that has just stopped answering.
 //!
 //! Two cases need a rule of their own:
 //!
