@@ -37,10 +37,24 @@ pub(super) struct Tries {
     /// An answer that may be the last word yet, if the tries after it come to nothing.
     pub(super) spare: Option<Spare>,
     permit: Option<RetryPermit>,
-    /// What `balance = "hash"` goes by.
+    /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
     pub(super) asked_at: Option<Instant>,
+    /// When the last piece of the request's body came.
+    pub(super) fed_at: Option<Instant>,
+    /// Asked, and no answer yet.
+    awaited: bool,
     pub(super) answered_after: Option<Duration>,
+}
+
+impl Tries {
+    /// For how long the server that is asked has had all that the client has sent so far. It cannot answer what it has not got, so that a
+    /// slow upload does not make a slow server. `None`: it has answered, or nobody is asked.
+    fn thinks(&self) -> Option<Duration> {
+        let since = self.asked_at.filter(|_| self.awaited)?;
+        let since = self.fed_at.map_or(since, |fed| fed.max(since));
+        Some(since.elapsed())
+    }
 }
 
 /// An answer that was set aside while another server is asked. Its server works on the request until it is passed on or dropped.
@@ -142,30 +156,32 @@ impl Exchange {
     /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first. A refusal is for the client unless an
     /// answer stands, as in [`Next::GiveUp`].
     pub fn server(&mut self) -> Turn {
+        let now = Instant::now();
         if self.is_late() {
             return Turn::Refuse(LATE);
         }
         if let Some(pause) = self.tries.pause.take() {
-            return Turn::Wait(Wait::until(Instant::now() + pause));
+            return Turn::Wait(Wait::until(now + pause));
         }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.next_lease() {
+            None => match self.next_lease(now) {
                 Ok(lease) => lease,
                 Err(turn) => return turn,
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
-        self.tries.asked_at = Some(Instant::now());
+        self.tries.asked_at = Some(now);
+        self.tries.awaited = true;
         Turn::Ask(server)
     }
 
-    fn next_lease(&mut self) -> Result<Lease, Turn> {
+    fn next_lease(&mut self, now: Instant) -> Result<Lease, Turn> {
         if let Some(waiting) = self.tries.waiting.take() {
             return self.waited(waiting);
         }
-        match self.pick() {
+        match self.pick(now) {
             Ok(lease) => Ok(lease),
             Err(NoServer::AllFull) => self.line_up(None),
             Err(why) => Err(Turn::Refuse(self.no_server(why))),
@@ -180,9 +196,9 @@ impl Exchange {
         }
     }
 
-    fn pick(&self) -> Result<Lease, NoServer> {
+    fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(&self.wanted())
+        upstream.upstream.pick_at(&self.wanted(), now)
     }
 
     pub(super) fn no_server(&mut self, why: NoServer) -> Refusal {
@@ -248,9 +264,10 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
-        if let Some(lease) = &self.tries.lease {
-            lease.observed(elapsed, !failure_status(status));
+        if let (Some(lease), Some(latency)) = (&self.tries.lease, self.tries.thinks()) {
+            lease.observed(latency, !failure_status(status));
         }
+        self.tries.awaited = false;
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);
@@ -291,7 +308,7 @@ impl Exchange {
         }
         let Some(upstream) = self.upstream() else { return false };
         let waits = after != After::Answer && self.tries.spare.is_none();
-        let lease = match self.pick() {
+        let lease = match self.pick(Instant::now()) {
             Ok(lease) => Some(lease),
             Err(NoServer::AllFull) if waits && upstream.upstream.config().queue.is_some() => None,
             Err(_) => return false,
@@ -312,7 +329,9 @@ impl Exchange {
 
     /// The server has nothing more to do for this request.
     pub(super) fn release(&mut self) {
-        self.tries.lease = None;
+        if let (Some(lease), Some(latency)) = (self.tries.lease.take(), self.tries.thinks()) {
+            lease.unanswered(latency);
+        }
         self.tries.waiting = None;
         self.tries.spare = None;
         self.tries.permit = None;

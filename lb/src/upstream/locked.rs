@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::MutexGuard;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::pool::{Pool, State};
 
@@ -42,7 +43,7 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.state.queue.waiting() > 0 {
             // Read under the lock: a change after this finds those who wait by then.
-            self.woken.0 = self.state.settle(self.pool.epoch.now());
+            self.woken.0 = self.state.settle(self.pool.epoch.now(), Instant::now());
         }
     }
 }

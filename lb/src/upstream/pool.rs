@@ -21,8 +21,9 @@ use super::epoch::Epoch;
 use super::locked::Locked;
 use super::queue::{Handed, Queue};
 use super::slot::Slot;
-use super::view::{Placed, View};
+use super::view::{Live, Placed, View};
 use super::{NoServer, ResolvedAddress, ServerId, Wanted};
+use crate::balance::Latency;
 
 /// See the module.
 pub(super) struct Pool {
@@ -34,10 +35,11 @@ pub(super) struct Pool {
 }
 
 pub(super) struct State {
-    /// By slot, like the two after it.
+    /// By slot, like the three after it.
     slots: Vec<Slot>,
     loads: Vec<u32>,
     turns: Vec<i32>,
+    latencies: Vec<Latency>,
     by_address: HashMap<ResolvedAddress, usize>,
     free: BTreeSet<usize>,
     generation: u32,
@@ -66,6 +68,7 @@ impl Pool {
             slots: Vec::new(),
             loads: Vec::new(),
             turns: Vec::new(),
+            latencies: Vec::new(),
             by_address: HashMap::new(),
             free: BTreeSet::new(),
             generation: 0,
@@ -130,11 +133,11 @@ impl Pool {
     }
 
     /// Chooses a server and takes it, in one step. The caller owes a [`release`](Self::release).
-    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
+    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
         let epoch = self.epoch.now();
         let mut state = self.lock();
         let returned = state.catch_up(epoch, now);
-        let taken = state.take(view, wanted);
+        let taken = state.take(view, wanted, now);
         drop(state);
         self.log_returned(&returned);
         taken
@@ -145,11 +148,21 @@ impl Pool {
         self.lock().release(id.slot(), succeeded);
     }
 
+    /// What a try has taught about a server's latency.
+    pub(super) fn observed(&self, id: ServerId, latency: Duration, ok: bool, now: Instant) {
+        self.lock().latencies[id.slot()].observe(latency, ok, now);
+    }
+
+    /// A server was given up on that had not answered after so long.
+    pub(super) fn unanswered(&self, id: ServerId, after: Duration, now: Instant) {
+        self.lock().latencies[id.slot()].observe_unanswered(after, now);
+    }
+
     /// A failure that is this server's. It may be what ejects it.
     pub(super) fn failed(&self, id: ServerId, passive: Option<&PassiveHealth>, now: Instant) {
         let epoch = self.epoch.now();
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, || now);
+        let returned = state.catch_up(epoch, now);
         let ejected = state.failed(id.slot(), passive, now);
         drop(state);
         self.log_returned(&returned);
@@ -162,8 +175,8 @@ impl Pool {
     /// As [`take`](Self::take); where all are full, the request lines up, unless `size` do already. The ticket, then.
     pub(super) fn take_or_join(&self, view: u64, wanted: &Wanted<'_>, size: usize, now: Instant) -> Result<Result<usize, u64>, NoServer> {
         let mut state = self.lock();
-        let returned = state.catch_up(self.epoch.now(), || now);
-        let taken = match state.take(view, wanted) {
+        let returned = state.catch_up(self.epoch.now(), now);
+        let taken = match state.take(view, wanted, now) {
             Err(NoServer::AllFull) if state.queue.waiting() >= size => Err(NoServer::QueueFull),
             Err(NoServer::AllFull) => {
                 let newest = state.newest(view);
@@ -184,7 +197,7 @@ impl Pool {
     /// Does something with the queue at a time.
     pub(super) fn queue_at<T>(&self, now: Instant, act: impl FnOnce(&mut Queue) -> T) -> T {
         let mut state = self.lock();
-        let returned = state.catch_up(self.epoch.now(), || now);
+        let returned = state.catch_up(self.epoch.now(), now);
         let done = act(&mut state.queue);
         drop(state);
         self.log_returned(&returned);
@@ -233,7 +246,7 @@ impl Pool {
     pub(super) fn any_usable(&self, view: u64, now: Instant) -> bool {
         let epoch = self.epoch.now();
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, || now);
+        let returned = state.catch_up(epoch, now);
         let usable = state.views.iter().any(|candidate| candidate.id == view && candidate.any_usable());
         drop(state);
         self.log_returned(&returned);
@@ -283,12 +296,14 @@ impl State {
             Some(slot) => {
                 self.slots[slot] = fresh;
                 self.turns[slot] = 0;
+                self.latencies[slot] = Latency::default();
                 slot
             }
             None => {
                 self.slots.push(fresh);
                 self.loads.push(0);
                 self.turns.push(0);
+                self.latencies.push(Latency::default());
                 self.slots.len() - 1
             }
         };
@@ -307,18 +322,15 @@ impl State {
     }
 
     /// Ends ejections whose time is over, and brings every view up to date. Who has returned.
-    fn catch_up(&mut self, epoch: u64, now: impl FnOnce() -> Instant) -> Vec<ResolvedAddress> {
+    fn catch_up(&mut self, epoch: u64, now: Instant) -> Vec<ResolvedAddress> {
         let mut returned = Vec::new();
-        if let Some(first) = self.next_return {
-            let now = now();
-            if first <= now {
-                let back = self
-                    .slots
-                    .iter_mut()
-                    .filter_map(|slot| slot.return_by(now).then(|| slot.address.clone()).flatten());
-                returned.extend(back);
-                self.ejections_changed();
-            }
+        if self.next_return.is_some_and(|first| first <= now) {
+            let back = self
+                .slots
+                .iter_mut()
+                .filter_map(|slot| slot.return_by(now).then(|| slot.address.clone()).flatten());
+            returned.extend(back);
+            self.ejections_changed();
         }
         for view in &mut self.views {
             if !view.is_current(epoch) {
@@ -329,7 +341,7 @@ impl State {
     }
 
     /// Brings every view up to date and serves those who wait, if anything has changed for them. Who is to be woken.
-    pub(super) fn settle(&mut self, epoch: u64) -> Vec<Waker> {
+    pub(super) fn settle(&mut self, epoch: u64, now: Instant) -> Vec<Waker> {
         for view in &mut self.views {
             if !view.is_current(epoch) {
                 view.refresh(epoch, &self.slots, &self.loads);
@@ -344,7 +356,7 @@ impl State {
             return Vec::new();
         }
         let mut queue = std::mem::take(&mut self.queue);
-        let mut woken = queue.serve(|view, wanted| self.serve(view, wanted, changed));
+        let mut woken = queue.serve(|view, wanted| self.serve(view, wanted, changed, now));
         if changed {
             woken.extend(queue.wake_all());
         }
@@ -353,13 +365,13 @@ impl State {
     }
 
     /// What comes of waiting in this view; `None`: more waiting. `changed`: not only room may have come, but servers may have gone.
-    fn serve(&mut self, view: u64, wanted: &Wanted<'_>, changed: bool) -> Option<Result<Handed, NoServer>> {
+    fn serve(&mut self, view: u64, wanted: &Wanted<'_>, changed: bool, now: Instant) -> Option<Result<Handed, NoServer>> {
         let found = self.views.iter().find(|candidate| candidate.id == view);
         let hopeless = found.is_some_and(|view| !view.has_room() && (!changed || (wanted.tried.is_empty() && view.any_usable())));
         if hopeless {
             return None;
         }
-        match self.take(view, wanted) {
+        match self.take(view, wanted, now) {
             Ok(slot) => {
                 // No lease holds the server yet.
                 self.slots[slot].pins += 1;
@@ -392,11 +404,12 @@ impl State {
         self.views.iter_mut().for_each(|view| view.stale = true);
     }
 
-    fn take(&mut self, view: u64, wanted: &Wanted<'_>) -> Result<usize, NoServer> {
+    fn take(&mut self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
         let Self {
             slots,
             loads,
             turns,
+            latencies,
             views,
             random,
             ..
@@ -412,7 +425,15 @@ impl State {
         let kept = sticky.filter(|slot| view.keeps(*slot, loads) && !tried.clone().any(|tried| tried == *slot));
         let slot = match kept {
             Some(slot) => slot,
-            None => view.choose(loads, turns, tried, wanted.hash, random)?,
+            None => {
+                let mut live = Live {
+                    loads,
+                    latencies,
+                    turns,
+                    random,
+                };
+                view.choose(&mut live, tried, wanted.hash, now)?
+            }
         };
         self.add(slot, 1);
         Ok(slot)
