@@ -27,7 +27,7 @@ use std::sync::Arc;
 use lb_config::Balance;
 use rand::rngs::SmallRng;
 
-pub use hash::hash_key;
+pub use hash::{hash_address, hash_key};
 pub use rank::{NOT_ELIGIBLE, rank};
 pub use smooth::shares;
 

@@ -189,7 +189,7 @@ fn unix_millis() -> u64 {
 }
 
 /// Whether repeating the request has the effect of making it once (RFC 9110 §9.2.2).
-fn idempotent(method: &Method) -> bool {
+pub(crate) fn idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
