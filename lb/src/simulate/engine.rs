@@ -86,10 +86,10 @@ impl<'a> Simulation<'a> {
             }
         }
         progress(unsaid);
-        let now = self.at();
-        let ejections = self.upstream.servers().iter().map(|server| server.status_at(now).ejections);
-        self.tally
-            .outcome(self.upstream.config(), &self.plan.machines, ejections.collect(), self.now)
+        let servers = self.upstream.servers().iter();
+        debug_assert!(servers.clone().all(|server| server.in_flight() == 0), "every lease has come back");
+        let ejections = servers.map(|server| server.ejections());
+        self.tally.outcome(self.upstream.config(), ejections.collect(), self.now)
     }
 
     fn at(&self) -> Instant {
@@ -145,7 +145,8 @@ impl<'a> Simulation<'a> {
         };
         let lease = self.upstream.pick_at(&wanted, || now)?;
         let server = self.upstream.position(lease.server());
-        self.tally.taken(server, self.now);
+        let load = self.tally.taken(server, self.now);
+        debug_assert_eq!(load, lease.server().in_flight(), "what is counted here and by the pool");
         Ok((lease, server))
     }
 

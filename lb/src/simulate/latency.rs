@@ -110,7 +110,9 @@ impl FromStr for Latency {
             },
             ("lognormal", [sigma]) => match number(sigma) {
                 Some(sigma) if (0.0..=5.0).contains(&sigma) => Ok(Self::Lognormal(first, sigma)),
-                _ => Err(wrong(": its second argument, the deviation of the logarithm, is not between 0 and 5")),
+                _ => Err(wrong(
+                    ": its second argument, the deviation of the logarithm, is not between 0 and 5",
+                )),
             },
             ("pareto", [shape]) => match number(shape) {
                 Some(shape) if shape > 1.0 => Ok(Self::Pareto(first, shape)),

@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn combined_lines_of_one_second_are_spread_over_it() {
-        let line = |time: &str, request: &str| format!("192.0.2.7 - ann [14/Nov/2023:22:13:{time}] \"{request}\" 200 512 \"-\" \"curl \\x22\"\n");
+        let line =
+            |time: &str, request: &str| format!("192.0.2.7 - ann [14/Nov/2023:22:13:{time}] \"{request}\" 200 512 \"-\" \"curl \\x22\"\n");
         let text = [
             line("20 +0000", "GET /a HTTP/1.1"),
             line("21 +0000", "GET /b HTTP/1.1"),
@@ -283,7 +284,8 @@ mod tests {
 
     #[test]
     fn bad_lines_are_counted_and_the_first_is_told() {
-        let text = format!("{JSON}\n\nnonsense\n{{\"time\":\"now\",\"client\":\"a\"}}\n{{\"time\":1}}\n1.2.3.4 - - [x] \"GET / HTTP/1.1\"\n");
+        let text =
+            format!("{JSON}\n\nnonsense\n{{\"time\":\"now\",\"client\":\"a\"}}\n{{\"time\":1}}\n1.2.3.4 - - [x] \"GET / HTTP/1.1\"\n");
         let reading = read_all(&text);
         assert_eq!((reading.arrivals.len(), reading.bad), (3, 4));
         assert_eq!(reading.first_bad, Some((7, "neither JSON nor the combined format")));

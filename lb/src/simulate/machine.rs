@@ -77,13 +77,17 @@ impl Working {
 
     /// Takes a request that comes at `now` and is work for so long. When it will be done.
     pub(super) fn take(&mut self, now: u64, work: u64) -> u64 {
-        let Some(workers) = self.workers else { return now.saturating_add(work) };
+        let Some(workers) = self.workers else {
+            return now.saturating_add(work);
+        };
         if self.free.len() < workers.get() as usize {
             let end = now.saturating_add(work);
             self.free.push(Reverse(end));
             return end;
         }
-        let Some(mut first) = self.free.peek_mut() else { return now.saturating_add(work) };
+        let Some(mut first) = self.free.peek_mut() else {
+            return now.saturating_add(work);
+        };
         first.0 = first.0.max(now).saturating_add(work);
         first.0
     }

@@ -64,8 +64,6 @@ pub struct ServerOutcome {
     pub ejections: u64,
     /// The most requests that it had under way at once.
     pub max_load: u32,
-    /// Requests under way after the end: 0.
-    pub left: u32,
 }
 
 /// An empty histogram of microseconds: three digits, up to a day and a half, what is beyond counts as that.
@@ -124,7 +122,6 @@ mod tests {
             failures: 0,
             ejections: 0,
             max_load: 0,
-            left: 0,
         };
         Outcome {
             algorithm: "random",

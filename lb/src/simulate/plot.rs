@@ -9,9 +9,11 @@ use super::Outcome;
 use super::units::show;
 
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 540.0;
+const HEIGHT: f64 = 600.0;
 /// The part that has the curves: left, top, right, bottom.
-const AREA: [f64; 4] = [80.0, 56.0, 760.0, 470.0];
+const AREA: [f64; 4] = [80.0, 120.0, 760.0, 534.0];
+/// Lines that there is room for below the title.
+const LINES: usize = 4;
 /// Colours that those who see few can tell apart (Okabe and Ito), and dashes for those who see none.
 const STYLES: [(&str, &str); 8] = [
     ("#0072b2", ""),
@@ -67,29 +69,35 @@ fn ticks() -> impl Iterator<Item = f64> {
     (0..11).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * libm::pow(10.0, f64::from(power)) / 1e6))
 }
 
-/// Draws a curve for each of them.
-pub fn svg(title: &str, outcomes: &[Outcome]) -> String {
+/// Draws a curve for each of them. `about` is what was simulated, in a few lines.
+pub fn svg(about: &str, outcomes: &[Outcome]) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_svg(&mut out, title, outcomes);
+    let _ = write_svg(&mut out, about, outcomes);
     out
 }
 
-fn write_svg(out: &mut String, title: &str, outcomes: &[Outcome]) -> std::fmt::Result {
+fn write_svg(out: &mut String, about: &str, outcomes: &[Outcome]) -> std::fmt::Result {
     let axes = Axes::of(outcomes);
     writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
     writeln!(
         out,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="13">"#
     )?;
-    writeln!(out, "<title>{}</title>", escape(title))?;
+    writeln!(out, "<title>Simulated latency</title>")?;
     writeln!(out, r##"<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##)?;
+    let left = AREA[0];
     writeln!(
         out,
-        r#"<text x="{}" y="30" font-size="16" font-weight="bold">{}</text>"#,
-        AREA[0],
-        escape(title)
+        r#"<text x="{left}" y="30" font-size="16" font-weight="bold">Simulated latency</text>"#
     )?;
+    for (line, y) in about.lines().take(LINES).zip((50..).step_by(17)) {
+        writeln!(
+            out,
+            r##"<text x="{left}" y="{y}" fill="#444444" font-size="12">{}</text>"##,
+            escape(line.trim())
+        )?;
+    }
     grid(out, &axes)?;
     for (outcome, style) in outcomes.iter().zip(STYLES.iter().cycle()) {
         curve(out, &axes, outcome, *style)?;
@@ -101,7 +109,16 @@ fn write_svg(out: &mut String, title: &str, outcomes: &[Outcome]) -> std::fmt::R
 fn grid(out: &mut String, axes: &Axes) -> std::fmt::Result {
     let [left, top, right, bottom] = AREA;
     writeln!(out, r##"<g stroke="#dddddd">"##)?;
-    let percentiles = [(0.0, "0 %"), (libm::log10(2.0), "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %"), (4.0, "99.99 %"), (5.0, "99.999 %"), (6.0, "99.9999 %")];
+    let percentiles = [
+        (0.0, "0 %"),
+        (libm::log10(2.0), "50 %"),
+        (1.0, "90 %"),
+        (2.0, "99 %"),
+        (3.0, "99.9 %"),
+        (4.0, "99.99 %"),
+        (5.0, "99.999 %"),
+        (6.0, "99.9999 %"),
+    ];
     let percentiles = percentiles.iter().filter(|(power, _)| *power <= axes.tail);
     let times: Vec<f64> = ticks()
         .filter(|tick| (axes.low - 1e-9..=axes.high + 1e-9).contains(&libm::log10(*tick)))
@@ -170,7 +187,9 @@ fn legend(out: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
             r#"<line x1="{x}" y1="{y}" x2="{}" y2="{y}" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>"#,
             x + 28.0
         )?;
-        let p99 = outcome.quantile(0.99).map_or("no good answer".into(), |time| format!("p99 {}", show(time)));
+        let p99 = outcome
+            .quantile(0.99)
+            .map_or("no good answer".into(), |time| format!("p99 {}", show(time)));
         writeln!(
             out,
             r#"<text x="{}" y="{}">{}</text>"#,

@@ -65,11 +65,7 @@ mod tests {
     fn draws_are_a_function_of_what_they_are_for() {
         let first = |seed, purpose, number| Draws::new(seed, purpose, number).next();
         assert_eq!(first(1, Purpose::Work, 7), first(1, Purpose::Work, 7));
-        for other in [
-            first(2, Purpose::Work, 7),
-            first(1, Purpose::Luck, 7),
-            first(1, Purpose::Work, 8),
-        ] {
+        for other in [first(2, Purpose::Work, 7), first(1, Purpose::Luck, 7), first(1, Purpose::Work, 8)] {
             assert_ne!(first(1, Purpose::Work, 7), other);
         }
     }

@@ -27,10 +27,7 @@ fn write_heading(out: &mut String, plan: &Plan) -> std::fmt::Result {
         let each = if servers == 1 { "" } else { " each" };
         writeln!(out, "{}{each}: {}", count(servers as u64, "server"), describe(usual))?;
     }
-    let odd: Vec<_> = (1..)
-        .zip(&plan.machines)
-        .filter(|(_, machine)| Some(*machine) != usual)
-        .collect();
+    let odd: Vec<_> = (1..).zip(&plan.machines).filter(|(_, machine)| Some(*machine) != usual).collect();
     for (number, machine) in odd.iter().take(ODD) {
         writeln!(out, "  but server {number}: {}", describe(machine))?;
     }

@@ -57,13 +57,14 @@ impl Tally {
         }
     }
 
-    /// A request has the right to ask this server from `now` on.
-    pub(super) fn taken(&mut self, server: usize, now: u64) {
+    /// A request has the right to ask this server from `now` on. How many have it now.
+    pub(super) fn taken(&mut self, server: usize, now: u64) -> u32 {
         self.pass(now);
         self.load += 1;
         let count = &mut self.servers[server];
         count.load += 1;
         count.most = count.most.max(count.load);
+        count.load
     }
 
     /// … until `now`.
@@ -116,7 +117,6 @@ impl Tally {
             failures: count.failures,
             ejections,
             max_load: count.most,
-            left: count.load,
         });
         Outcome {
             algorithm: upstream.balance.name(),

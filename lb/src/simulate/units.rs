@@ -10,7 +10,7 @@ pub fn duration(text: &str) -> Option<f64> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let (_, factor) = TIMES.iter().find(|(name, _)| *name == unit)?;
-    self::number(number).map(|number| number * factor)
+    number_of(number).map(|number| number * factor)
 }
 
 /// Reads `5000/s`, `100/m`, `10/h`, or a number alone: a second, above 0.
@@ -22,16 +22,16 @@ pub fn rate(text: &str) -> Option<f64> {
         Some(_) => return None,
         None => (text, 1.0),
     };
-    self::number(number).map(|number| number / per).filter(|rate| *rate > 0.0)
+    number_of(number).map(|number| number / per).filter(|rate| *rate > 0.0)
 }
 
 /// Reads `1%`: a share, 0 or more.
 pub fn percent(text: &str) -> Option<f64> {
-    self::number(text.trim().strip_suffix('%')?).map(|percent| percent / 100.0)
+    number_of(text.trim().strip_suffix('%')?).map(|percent| percent / 100.0)
 }
 
 /// Digits, with a fraction or without.
-pub(super) fn number(text: &str) -> Option<f64> {
+fn number_of(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|number: &f64| plain && number.is_finite())
 }

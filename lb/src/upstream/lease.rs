@@ -36,7 +36,11 @@ impl Lease {
     /// How long the server took from being asked to the head of its answer, or to its failure; `ok`: it was a good answer. Told once for
     /// each try, before the lease ends.
     pub fn observed(&self, latency: Duration, ok: bool) {
-        self.server.observed_at(latency, ok, Instant::now());
+        self.observed_at(latency, ok, Instant::now());
+    }
+
+    pub(crate) fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
+        self.server.observed_at(latency, ok, now);
     }
 
     /// The server has failed, in a way that passive health counts. Once a request at most: the caller decides whom to charge.
