@@ -25,7 +25,7 @@ fn write_heading(out: &mut String, plan: &Plan) -> std::fmt::Result {
     let servers = plan.machines.len();
     if let Some(usual) = usual {
         let each = if servers == 1 { "" } else { " each" };
-        writeln!(out, "{}{each}: {}", count(servers as u64, "server"), describe(usual))?;
+        writeln!(out, "{}: {}{each}", count(servers as u64, "server"), describe(usual))?;
     }
     let odd: Vec<_> = (1..).zip(&plan.machines).filter(|(_, machine)| Some(*machine) != usual).collect();
     for (number, machine) in odd.iter().take(ODD) {
@@ -36,9 +36,10 @@ fn write_heading(out: &mut String, plan: &Plan) -> std::fmt::Result {
     }
     match &plan.arrivals {
         Arrivals::Random { rate, requests, keys } => {
-            write!(out, "{} at {}/s", count(*requests, "request"), digits(*rate))?;
+            let seconds = *requests as f64 / rate;
+            write!(out, "{} at {}/s for {}", count(*requests, "request"), digits(*rate), show(seconds))?;
             if let Some(capacity) = plan.capacity() {
-                write!(out, ", {} % of what the servers can do", digits(rate / capacity * 100.0))?;
+                write!(out, ": {} % of what the servers can do", digits(rate / capacity * 100.0))?;
             }
             writeln!(out, "; {}; seed {}", count((*keys).into(), "key"), plan.seed)
         }
