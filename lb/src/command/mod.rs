@@ -48,7 +48,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Try the balancing on simulated servers and arrivals
     #[command(after_help = simulate::HELP)]
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Have a running lb load its file again
     #[command(after_help = "Example:\n  lb reload --admin 127.0.0.1:9901")]
     Reload(AdminArgs),

@@ -120,7 +120,7 @@ fn who_looks_at_loads_is_not_held_up_by_one_slow_server() {
         plan.seed = seed;
         plan.machines[0].latency = plan.machines[0].latency.times(20.0);
         let blind = seconds(&simulated(&plan, "round_robin"), 0.99);
-        for name in ["least_conn"] {
+        for name in ["least_conn", "ewma"].into_iter().filter(|name| Balance::names().contains(name)) {
             let outcome = simulated(&plan, name);
             let p99 = seconds(&outcome, 0.99);
             assert!(p99 * 2.0 < blind, "seed {seed}: {name} has {p99} s, round_robin {blind} s");
