@@ -1,39 +1,35 @@
-//! The course of events.
-//!
-//! What follows a failure is what [`crate::exchange`] does about it: which server is charged, whether the request may be repeated, and whether the
-//! budget allows it. The order of the steps is the same too, since a lease that is given back before or after the next one is taken
-//! makes another choice.
+//! The course of events: arrivals, ends of tries, outages.
 
 use std::time::{Duration, Instant};
 
 use lb_config::Balance;
 
 use super::event::{Event, Events};
-use super::flight::{Failure, Fate, Flight, Flights};
+use super::flight::{Failure, Flight, Flights, Held, Phase};
 use super::machine::Working;
 use super::random::{Draws, Purpose};
 use super::tally::{End, Tally};
 use super::{Arrival, Outcome, Plan};
-use crate::upstream::{Lease, NoServer, Upstream, Wanted};
+use crate::upstream::{NoServer, Upstream, Wanted};
 
-/// Tries of one request that have draws of their own.
-const TRIES: u64 = 1 << 16;
 /// Arrivals between two reports of progress.
 const STRIDE: u64 = 4096;
 
 /// See the module. All times are nanoseconds from the start.
 pub(super) struct Simulation<'a> {
-    plan: &'a Plan,
-    upstream: Upstream,
+    pub(super) plan: &'a Plan,
+    pub(super) upstream: Upstream,
     /// The moment that stands for 0.
     start: Instant,
-    now: u64,
-    events: Events,
-    flights: Flights,
+    pub(super) now: u64,
+    pub(super) events: Events,
+    pub(super) flights: Flights,
     servers: Vec<Working>,
-    tally: Tally,
-    /// After this time without an answer, the next server is asked.
+    pub(super) tally: Tally,
+    /// `timeouts.read`: after this time without an answer, the next server is asked.
     patience: u64,
+    /// `timeouts.request`.
+    limit: Option<u64>,
 }
 
 impl<'a> Simulation<'a> {
@@ -54,6 +50,7 @@ impl<'a> Simulation<'a> {
         Self {
             plan,
             patience: nanos(config.timeouts.read),
+            limit: config.timeouts.request.map(nanos),
             upstream: Upstream::simulated(&config, Draws::new(plan.seed, Purpose::Balancer, 0).next(), start),
             start,
             now: 0,
@@ -88,11 +85,12 @@ impl<'a> Simulation<'a> {
         progress(unsaid);
         let servers = self.upstream.servers().iter();
         debug_assert!(servers.clone().all(|server| server.in_flight() == 0), "every lease has come back");
-        let ejections = servers.map(|server| server.ejections());
-        self.tally.outcome(self.upstream.config(), ejections.collect(), self.now)
+        let ejections = servers.map(|server| server.ejections()).collect();
+        self.tally.outcome(self.upstream.config(), ejections, self.now)
     }
 
-    fn at(&self) -> Instant {
+    /// The time as the balancer is told it.
+    pub(super) fn at(&self) -> Instant {
         self.start + Duration::from_nanos(self.now)
     }
 
@@ -100,8 +98,8 @@ impl<'a> Simulation<'a> {
         let Some((at, event)) = self.events.pop() else { return };
         self.now = at;
         match event {
-            Event::Ended { flight, stamp } if self.flights.is_current(flight, stamp) => self.ended(flight),
-            Event::Ended { .. } => {}
+            Event::Due { flight, stamp } if self.flights.is_current(flight, stamp) => self.due(flight),
+            Event::Due { .. } => {}
             Event::Down(server) => self.goes_down(server as usize),
             Event::Up(server) => self.servers[server as usize].start(),
         }
@@ -110,19 +108,7 @@ impl<'a> Simulation<'a> {
     fn arrive(&mut self, arrival: Arrival, number: u64) {
         self.now = arrival.at;
         self.upstream.request_seen_at(self.at());
-        let id = self.flights.insert(Flight {
-            arrived: arrival.at,
-            number,
-            hash: arrival.hash,
-            idempotent: arrival.idempotent,
-            held: None,
-            asked: arrival.at,
-            fate: Fate::Answered,
-            tried: Vec::new(),
-            count: 0,
-            charged: false,
-            permit: None,
-        });
+        let id = self.flights.insert(Flight::new(arrival, number, self.limit));
         match self.pick(id) {
             Ok(held) => {
                 if let Some(flight) = self.flights.get(id) {
@@ -135,7 +121,8 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn pick(&mut self, id: u32) -> Result<(Lease, usize), NoServer> {
+    /// Takes a server that this request has not tried.
+    pub(super) fn pick(&mut self, id: u32) -> Result<Held, NoServer> {
         let now = self.at();
         let flight = self.flights.get(id).ok_or(NoServer::NoneHealthy)?;
         let wanted = Wanted {
@@ -150,8 +137,15 @@ impl<'a> Simulation<'a> {
         Ok((lease, server))
     }
 
+    /// A server has nothing more to do for a request.
+    pub(super) fn give_back(&mut self, held: Option<Held>) {
+        if let Some((_, server)) = held {
+            self.tally.left(server, self.now);
+        }
+    }
+
     /// Sends the request to the server that it holds, and to others as long as there is no connection.
-    fn ask(&mut self, id: u32) {
+    pub(super) fn ask(&mut self, id: u32) {
         while !self.send(id) {
             if !self.failed(id, Failure::Connect) {
                 return;
@@ -159,7 +153,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Whether the server takes it. If so, its end is an event.
+    /// Whether the server takes it. If so, what comes of it is an event.
     fn send(&mut self, id: u32) -> bool {
         let (now, seed) = (self.now, self.plan.seed);
         let Some(flight) = self.flights.get(id) else { return true };
@@ -169,38 +163,38 @@ impl<'a> Simulation<'a> {
         if self.servers[server].is_down() {
             return false;
         }
-        let draw = flight.number.wrapping_mul(TRIES).wrapping_add(flight.count.into());
+        let draw = flight.draw();
         flight.count += 1;
         let machine = &self.plan.machines[server];
         let work = machine.latency.draw(&mut Draws::new(seed, Purpose::Work, draw));
         let done = self.servers[server].take(now, work);
-        let late = now.saturating_add(self.patience);
-        flight.fate = if done > late {
-            Fate::TimedOut
+        let late = now.saturating_add(self.patience).min(flight.deadline);
+        flight.phase = if done > late {
+            Phase::TimedOut
         } else if machine.fail > 0.0 && Draws::new(seed, Purpose::Luck, draw).unit() < machine.fail {
-            Fate::Status
+            Phase::Status
         } else {
-            Fate::Answered
+            Phase::Answered
         };
-        let stamp = self.flights.stamp(id);
-        self.events.push(done.min(late), Event::Ended { flight: id, stamp });
+        self.schedule(id, done.min(late));
         true
     }
 
-    fn ended(&mut self, id: u32) {
-        let now = self.at();
+    /// What the request does now is over then.
+    pub(super) fn schedule(&mut self, id: u32, at: u64) {
+        let stamp = self.flights.stamp(id);
+        self.events.push(at, Event::Due { flight: id, stamp });
+    }
+
+    fn due(&mut self, id: u32) {
         let Some(flight) = self.flights.get(id) else { return };
-        match flight.fate {
-            Fate::Answered => {
-                let took = Duration::from_nanos(self.now - flight.asked);
-                if let Some((lease, _)) = &flight.held {
-                    lease.observed_at(took, true, now);
-                    lease.succeeded();
-                }
-                self.end(id, End::Answered);
+        match std::mem::replace(&mut flight.phase, Phase::Paused) {
+            Phase::Paused => self.ask(id),
+            Phase::Answered => self.answered(id),
+            Phase::Status => self.status(id),
+            Phase::TimedOut => {
+                self.failed(id, Failure::Timeout);
             }
-            Fate::Status => self.status(id),
-            Fate::TimedOut => self.fails(id, Failure::Timeout),
         }
     }
 
@@ -208,99 +202,23 @@ impl<'a> Simulation<'a> {
         self.servers[server].stop();
         for id in self.flights.at(server) {
             self.flights.stamp(id);
-            self.fails(id, Failure::Reset);
-        }
-    }
-
-    fn fails(&mut self, id: u32, failure: Failure) {
-        if self.failed(id, failure) {
-            self.ask(id);
-        }
-    }
-
-    /// The server gave no answer. Whether there is another one to ask now; otherwise the request has failed.
-    fn failed(&mut self, id: u32, failure: Failure) -> bool {
-        let now = self.at();
-        let Some(flight) = self.flights.get(id) else { return false };
-        let reached = failure != Failure::Connect;
-        if let Some((lease, server)) = flight.held.take() {
-            lease.observed_at(Duration::from_nanos(self.now - flight.asked), false, now);
-            if !reached || !flight.charged {
-                lease.failed_at(now);
+            if let Some(flight) = self.flights.get(id) {
+                flight.phase = Phase::Paused;
             }
-            flight.charged |= reached;
-            flight.tried.push(lease.server().id());
-            self.tally.failed(server);
-            self.tally.left(server, self.now);
-        }
-        let again = self.may_retry(id, failure) && self.switch(id);
-        if !again {
-            self.end(id, End::Failed(failure));
-        }
-        again
-    }
-
-    fn may_retry(&mut self, id: u32, failure: Failure) -> bool {
-        let (Some(retry), Some(flight)) = (&self.plan.upstream.retry, self.flights.get(id)) else {
-            return false;
-        };
-        match failure {
-            Failure::Connect => retry.on.connect,
-            Failure::Reset => retry.on.reset && flight.idempotent && flight.count < retry.attempts.get(),
-            Failure::Timeout => retry.on.timeout && flight.idempotent && flight.count < retry.attempts.get(),
+            self.failed(id, Failure::Reset);
         }
     }
 
-    /// The server answered 503: another one is asked, or the answer stands.
-    fn status(&mut self, id: u32) {
-        let now = self.at();
-        let retry = self.plan.upstream.retry.as_ref();
-        let Some(flight) = self.flights.get(id) else { return };
-        let may = retry.is_some_and(|retry| retry.on.status_503 && flight.idempotent && flight.count < retry.attempts.get());
-        let Some((lease, server)) = flight.held.take() else { return };
-        lease.observed_at(Duration::from_nanos(self.now - flight.asked), false, now);
-        self.tally.failed(server);
-        // The next server is taken first, and this one given back then.
-        flight.tried.push(lease.server().id());
-        let again = may && self.switch(id);
-        let Some(flight) = self.flights.get(id) else { return };
-        if !std::mem::replace(&mut flight.charged, true) {
-            lease.failed_at(now);
-        }
-        self.tally.left(server, self.now);
-        drop(lease);
-        if again {
-            self.ask(id);
-        } else {
-            self.end(id, End::Status);
-        }
-    }
-
-    /// Takes a server that was not tried yet, within the budget.
-    fn switch(&mut self, id: u32) -> bool {
-        let now = self.at();
-        let Ok((lease, server)) = self.pick(id) else { return false };
-        let Some(flight) = self.flights.get(id) else { return false };
-        // Tries that got no connection put no load on anything, and cost nothing.
-        if flight.count > 0 {
-            match self.upstream.try_retry_at(now) {
-                Some(permit) => flight.permit = Some(permit),
-                None => {
-                    self.tally.left(server, self.now);
-                    return false;
-                }
-            }
-        }
-        flight.held = Some((lease, server));
-        self.tally.retried();
-        true
-    }
-
-    fn end(&mut self, id: u32, end: End) {
+    /// The request is over.
+    pub(super) fn end(&mut self, id: u32, end: End) {
         let Some(flight) = self.flights.remove(id) else { return };
-        if let Some((_, server)) = flight.held {
-            self.tally.left(server, self.now);
-        }
+        // An answer that was set aside is better than none.
+        let end = match end {
+            End::Failed(_) if flight.spare.is_some() => End::Status,
+            end => end,
+        };
+        self.give_back(flight.held);
+        self.give_back(flight.spare);
         self.tally.ended(end, self.now - flight.arrived);
     }
 }

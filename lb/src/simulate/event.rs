@@ -10,11 +10,12 @@ pub(super) enum Event {
     Down(u32),
     /// A server is back.
     Up(u32),
-    /// A try ends: of which request, and which of its tries, so that one that was cut short before is told from it.
-    Ended {
+    /// A try ends, or the pause before one: of which request, and which of its tries, so that one that was cut short before is told
+    /// from it.
+    Due {
         /// Its place among the requests under way.
         flight: u32,
-        /// As it was when the try began.
+        /// As it was when the try or the pause began.
         stamp: u32,
     },
 }

@@ -1,6 +1,10 @@
 //! The requests under way.
 
+use super::Arrival;
 use crate::upstream::{Lease, RetryPermit, ServerId};
+
+/// Tries of one request that have draws of their own.
+const TRIES: u64 = 1 << 16;
 
 /// How a server fails a request; named as in [`crate::exchange::Failure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,40 +13,73 @@ pub(super) enum Failure {
     Connect,
     /// The server went down while it had the request.
     Reset,
-    /// No answer within `timeouts.read`.
+    /// No answer within `timeouts.read` or `timeouts.request`.
     Timeout,
 }
 
-/// How a try is going to end, unless its server goes down before.
+/// What a request is doing, and what will be when it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// With an answer.
+pub(super) enum Phase {
+    /// No server has it: it waits for its next try, or will be sent at once.
+    Paused,
+    /// A server has it, and will answer.
     Answered,
-    /// With a 503.
+    /// A server has it, and will answer 503.
     Status,
-    /// Without one: it would come too late.
+    /// A server has it, and its answer would come too late.
     TimedOut,
 }
+
+/// A server that may be asked, or whose answer may be passed on: the right to it, and where it stands among the servers.
+pub(super) type Held = (Lease, usize);
 
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Flight {
     /// When it arrived.
     pub(super) arrived: u64,
+    /// When it must have its answer.
+    pub(super) deadline: u64,
     /// Its place among all requests.
     pub(super) number: u64,
     pub(super) hash: u64,
     pub(super) idempotent: bool,
-    /// The right to ask a server, and where that stands among them.
-    pub(super) held: Option<(Lease, usize)>,
+    pub(super) held: Option<Held>,
+    /// A 503 that is the last word if the tries after it come to nothing.
+    pub(super) spare: Option<Held>,
     pub(super) asked: u64,
-    pub(super) fate: Fate,
+    pub(super) phase: Phase,
     pub(super) tried: Vec<ServerId>,
     /// Tries that got a connection.
     pub(super) count: u32,
     /// One server was charged with a failure; that is enough.
     pub(super) charged: bool,
     pub(super) permit: Option<RetryPermit>,
+}
+
+impl Flight {
+    pub(super) fn new(arrival: Arrival, number: u64, limit: Option<u64>) -> Self {
+        Self {
+            arrived: arrival.at,
+            deadline: limit.map_or(u64::MAX, |limit| arrival.at.saturating_add(limit)),
+            number,
+            hash: arrival.hash,
+            idempotent: arrival.idempotent,
+            held: None,
+            spare: None,
+            asked: arrival.at,
+            phase: Phase::Paused,
+            tried: Vec::new(),
+            count: 0,
+            charged: false,
+            permit: None,
+        }
+    }
+
+    /// What chance is drawn with: another number for each try of each request.
+    pub(super) fn draw(&self) -> u64 {
+        self.number.wrapping_mul(TRIES).wrapping_add(self.count.into())
+    }
 }
 
 /// All of them. A place is used again and again; its stamp tells what it was used for.
@@ -103,8 +140,8 @@ impl Flights {
     /// Those that this server works on.
     pub(super) fn at(&self, server: usize) -> Vec<u32> {
         let at = |place: &Place| {
-            let held = place.flight.as_ref()?.held.as_ref()?;
-            Some(held.1 == server)
+            let flight = place.flight.as_ref()?;
+            Some(flight.phase != Phase::Paused && flight.held.as_ref()?.1 == server)
         };
         let there = (0u32..).zip(&self.places).filter(|(_, place)| at(place) == Some(true));
         there.map(|(id, _)| id).collect()

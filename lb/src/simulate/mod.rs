@@ -23,6 +23,7 @@ pub mod plot;
 mod random;
 pub mod report;
 mod tally;
+mod tries;
 pub mod units;
 
 #[cfg(test)]

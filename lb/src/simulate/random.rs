@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     Luck = 4,
     /// What the balancer's own generator starts from.
     Balancer = 5,
+    /// How long a pause before a retry is.
+    Pauses = 6,
 }
 
 /// A sequence of numbers. Equal arguments give equal sequences.
