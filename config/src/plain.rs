@@ -45,14 +45,6 @@ impl Balance {
     pub fn named(name: &str, hash_on: HashOn) -> Option<Self> {
         check::balance(name, &Some(hash_on))
     }
-
-    /// What it hashes, if it does.
-    pub fn hash_on(&self) -> Option<&HashOn> {
-        match self {
-            Self::Hash(on) => Some(on),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

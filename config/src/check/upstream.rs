@@ -55,7 +55,9 @@ pub(crate) fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
         "round_robin" => Some(Balance::RoundRobin),
         "random" => Some(Balance::Random),
         "p2c" => Some(Balance::P2c),
+        "ewma" => Some(Balance::Ewma),
         "hash" => Some(Balance::Hash(hash_on.clone().unwrap_or(HashOn::ClientIp))),
+        "maglev" => Some(Balance::Maglev(hash_on.clone().unwrap_or(HashOn::ClientIp))),
         _ => None,
     }
 }

@@ -163,6 +163,7 @@ impl Exchange {
     /// [`Refusal::BodyTooLarge`] once more than `max_body` has come.
     pub fn request_body(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.received += bytes as u64;
+        self.tries.fed_at = Some(Instant::now());
         if self.received > self.max_body {
             Err(self.refuse(Refusal::BodyTooLarge))
         } else {

@@ -130,7 +130,7 @@ impl<'a> Simulation<'a> {
             tried: &flight.tried,
             sticky: None,
         };
-        let lease = self.upstream.pick_at(&wanted, || now)?;
+        let lease = self.upstream.pick_at(&wanted, now)?;
         let server = self.upstream.position(lease.server());
         let load = self.tally.taken(server, self.now);
         debug_assert_eq!(load, lease.server().in_flight(), "what is counted here and by the pool");

@@ -113,19 +113,31 @@ fn load_is_rate_by_time() {
     assert!((total - 10_000.0 * 0.010).abs() < 1e-6, "{total}");
 }
 
+/// Ten servers, one 20 times slower: the p99 of `round_robin`, `least_conn` and `ewma`.
+fn one_slow(rate: f64, seed: u64) -> [f64; 3] {
+    let mut plan = plan(&[1; 10], 16, "lognormal(10ms, 0.5)", random(rate, 20_000));
+    plan.seed = seed;
+    plan.machines[0].latency = plan.machines[0].latency.times(20.0);
+    ["round_robin", "least_conn", "ewma"].map(|name| seconds(&simulated(&plan, name), 0.99))
+}
+
 #[test]
-fn who_looks_at_loads_is_not_held_up_by_one_slow_server() {
+fn who_looks_at_loads_or_latencies_is_not_held_up_by_one_slow_server() {
     for seed in 1..=5 {
-        let mut plan = plan(&[1; 10], 16, "lognormal(10ms, 0.5)", random(400.0, 10_000));
-        plan.seed = seed;
-        plan.machines[0].latency = plan.machines[0].latency.times(20.0);
-        let blind = seconds(&simulated(&plan, "round_robin"), 0.99);
-        for name in ["least_conn", "ewma"].into_iter().filter(|name| Balance::names().contains(name)) {
-            let outcome = simulated(&plan, name);
-            let p99 = seconds(&outcome, 0.99);
-            assert!(p99 * 2.0 < blind, "seed {seed}: {name} has {p99} s, round_robin {blind} s");
-            assert!(outcome.servers[0].tries < 800, "seed {seed}: {:?}", tries(&outcome));
-        }
+        let [blind, by_load, by_latency] = one_slow(400.0, seed);
+        assert!(by_load * 2.5 < blind, "seed {seed}: {by_load} s for {blind} s");
+        assert!(by_latency * 9.0 < blind, "seed {seed}: {by_latency} s for {blind} s");
+    }
+}
+
+#[test]
+fn the_more_so_where_it_cannot_keep_up_with_its_share() {
+    for seed in 1..=3 {
+        let [blind, by_load, by_latency] = one_slow(2000.0, seed);
+        assert!(
+            blind > 5.0 && by_load < 0.05 && by_latency < 0.05,
+            "seed {seed}: {blind} {by_load} {by_latency}"
+        );
     }
 }
 
@@ -136,7 +148,9 @@ fn an_outage_costs_nobody_his_answer() {
     for balance in all() {
         let outcome = run(&plan, &balance, &|_| {});
         assert_eq!(outcome.failed.total(), 0, "{}: {:?}", outcome.algorithm, outcome.failed);
-        assert!(outcome.servers[1].failures > 0 && outcome.ejections() >= 1, "{}", outcome.algorithm);
+        assert!(outcome.servers[1].failures > 0, "{}", outcome.algorithm);
+        // With ewma it is left alone before it has failed often enough.
+        assert!(outcome.ejections() >= 1 || outcome.algorithm == "ewma", "{}", outcome.algorithm);
         assert!(outcome.retries >= outcome.servers[1].failures, "{}", outcome.algorithm);
         assert!(outcome.servers[1].tries > 0);
     }

@@ -39,8 +39,14 @@ impl Lease {
         self.observed_at(latency, ok, Instant::now());
     }
 
-    pub(crate) fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
+    /// As [`Lease::observed`], at this time.
+    pub fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
         self.server.observed_at(latency, ok, now);
+    }
+
+    /// The server had not answered after this time, and nobody waits for it any longer.
+    pub fn unanswered(&self, after: Duration) {
+        self.server.unanswered_at(after, Instant::now());
     }
 
     /// The server has failed, in a way that passive health counts. Once a request at most: the caller decides whom to charge.

@@ -118,10 +118,14 @@ impl Upstream {
     /// # Errors
     /// Why there is none.
     pub fn pick(&self, wanted: &Wanted<'_>) -> Result<Lease, NoServer> {
-        self.pick_at(wanted, Instant::now)
+        self.pick_at(wanted, Instant::now())
     }
 
-    pub(crate) fn pick_at(&self, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<Lease, NoServer> {
+    /// As [`Upstream::pick`], at this time.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Lease, NoServer> {
         let slot = self.pool.take(self.view, wanted, now)?;
         Ok(Lease::new(self.servers[self.by_slot[slot] as usize].clone()))
     }

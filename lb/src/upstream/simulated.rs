@@ -20,7 +20,7 @@ impl Upstream {
     pub(crate) fn simulated(config: &lb_config::Upstream, seed: u64, start: Instant) -> Self {
         let pool = Arc::new(Pool::seeded(config.name.clone(), start, seed));
         let servers = config.servers.iter().map(stand_in);
-        let server = |server| Arc::new(Server::new(&pool, server, config.passive_health.clone(), None));
+        let server = |server| Arc::new(Server::new(&pool, server, config, None));
         let servers = servers.map(server).collect();
         Self::new(config.clone(), pool, servers)
     }
