@@ -54,7 +54,7 @@ impl Lease {
         self.failed_at(Instant::now());
     }
 
-    pub(super) fn failed_at(&self, now: Instant) {
+    pub(crate) fn failed_at(&self, now: Instant) {
         self.server.failed_at(now);
     }
 }

@@ -79,6 +79,13 @@ impl Pool {
         }
     }
 
+    /// One whose choices depend on nothing but the seed and what it is told.
+    pub(super) fn seeded(name: Arc<str>, start: Instant, seed: u64) -> Self {
+        let pool = Self::new(name, Arc::default(), start);
+        pool.lock().random = SmallRng::seed_from_u64(seed);
+        pool
+    }
+
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
