@@ -183,6 +183,8 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// Passive ejection; `None` when it is `"off"`.
     pub passive_health: Option<PassiveHealth>,
+    /// Below that share of healthy servers, ejected ones are used again: 0 (never) to 100.
+    pub panic_percent: u8,
     /// Timeouts towards servers.
     pub timeouts: Timeouts,
     /// Retries; `None` when they are `"off"`.

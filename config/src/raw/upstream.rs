@@ -36,7 +36,6 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
     later: &[
-        "panic_percent",
         "slow_start",
         "circuit_breaker",
         "queue",
@@ -70,6 +69,12 @@ const UPSTREAM_KEYS: &[Key] = &[
         "Takes a server out for a while when its answers fail. On unless it is \"off\".",
     )
     .default(Preset::Table),
+    key(
+        "panic_percent",
+        Integer(0, 100),
+        "Below that share of healthy servers, those that passive health has ejected are used again.",
+    )
+    .integer(0),
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),

@@ -67,8 +67,9 @@ impl Registry {
         Arc::new(Upstream::new(config.clone(), pool, servers))
     }
 
-    /// Makes the checks of these upstreams the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
+    /// Makes these upstreams the ones in force, and their checks the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
+        live.iter().for_each(|upstream| upstream.in_force());
         let servers = live.iter().flat_map(|upstream| upstream.servers());
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())

@@ -74,6 +74,10 @@ impl CheckKey {
     }
 }
 
+/// The moment at which a check began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun(u64);
+
 /// What is known about one address by one check.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -88,6 +92,8 @@ pub(super) struct Check {
 struct Record {
     tally: Tally,
     last: Option<LastCheck>,
+    /// How often the server has announced a drain: a check that began before the last of them says nothing against it.
+    announcements: u64,
 }
 
 /// The last check of a server.
@@ -157,10 +163,35 @@ impl Check {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// Notes the end of a check. The new status, if that changed it.
-    pub(super) fn note(&self, error: Option<String>, took: Duration, rise: usize, fall: usize) -> Option<Status> {
+    /// The server says that it is about to leave: it counts as failing, but answers, until checks that begin after this have passed.
+    pub(super) fn announce(&self) {
         let mut record = self.record();
-        let changed = record.tally.note(error.is_none(), rise, fall);
+        record.announcements += 1;
+        if let Some(status) = record.tally.announce() {
+            self.publish(status);
+            drop(record);
+            tracing::info!(server = %self.key.target, "announces that it drains");
+        }
+    }
+
+    /// The server stays after all.
+    pub(super) fn retract(&self) {
+        let mut record = self.record();
+        if let Some(status) = record.tally.retract() {
+            self.publish(status);
+        }
+    }
+
+    /// What [`note`](Self::note) wants to know about the moment at which a check began.
+    pub(super) fn begin(&self) -> Begun {
+        Begun(self.record().announcements)
+    }
+
+    /// Notes the end of a check. The new status, if that changed it.
+    pub(super) fn note(&self, begun: Begun, error: Option<String>, took: Duration, rise: usize, fall: usize) -> Option<Status> {
+        let mut record = self.record();
+        let outdated = error.is_none() && record.tally.status == Status::Draining && begun.0 != record.announcements;
+        let changed = if outdated { None } else { record.tally.note(error.is_none(), rise, fall) };
         record.last = Some(LastCheck {
             at: SystemTime::now(),
             took,
@@ -170,13 +201,14 @@ impl Check {
     }
 
     async fn once(&self, probe: &(dyn HealthCheck + Send + Sync)) {
-        let started = Instant::now();
+        let (started, begun) = (Instant::now(), self.begin());
         let result = match self.key.target.backend() {
             Ok(backend) => probe.check(&backend).await.map_err(|error| text(&error)),
             Err(error) => Err(format!("not an address that can be checked: {error}")),
         };
         let error = result.err();
         let changed = self.note(
+            begun,
             error.clone(),
             started.elapsed(),
             probe.health_threshold(true),
@@ -270,17 +302,31 @@ mod tests {
         let check = check_of(&health_check(1_000));
         let epoch = || check.epoch.load(Ordering::Acquire);
         let took = Duration::from_millis(3);
-        check.note(None, took, 2, 2);
+        let note = |error: Option<&str>| check.note(check.begin(), error.map(Into::into), took, 2, 2);
+        note(None);
         assert_eq!((check.status(), epoch()), (Status::Healthy, 1));
-        check.note(Some("status 500".into()), took, 2, 2);
+        note(Some("status 500"));
         assert_eq!((check.status(), epoch()), (Status::Healthy, 1));
-        check.note(Some("status 503".into()), took, 2, 2);
+        note(Some("status 503"));
         assert_eq!((check.status(), epoch()), (Status::Unhealthy, 2));
         let report = check.report();
         assert_eq!((report.status, report.passes, report.failures), (Status::Unhealthy, 0, 2));
         assert_eq!(report.last.expect("a last check").error.as_deref(), Some("status 503"));
         check.forget();
         assert_eq!((check.status(), epoch()), (Status::Unchecked, 3));
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_began_before_an_announcement_does_not_count() {
+        let check = check_of(&health_check(1_000));
+        let pass = |begun| check.note(begun, None, Duration::ZERO, 1, 1);
+        pass(check.begin());
+        let before = check.begin();
+        check.announce();
+        assert_eq!(check.status(), Status::Draining);
+        assert_eq!(pass(before), None);
+        assert_eq!(check.status(), Status::Draining);
+        assert_eq!(pass(check.begin()), Some(Status::Healthy));
     }
 
     #[test]
