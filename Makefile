@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
-TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl
+TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base
 BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
 FUZZ_SECONDS  ?= 60
 

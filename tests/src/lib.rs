@@ -9,6 +9,7 @@
 //! * [`client`] is an HTTP/1.1 client on a raw socket, [`h2c`] one for HTTP/2 with prior knowledge
 //! * [`engine`] has the tests of requests run over both engines
 //! * [`tls`] has certificates and TLS for both ends
+//! * [`dns`] is a DNS server whose records change while it runs
 //! * [`load`] sends a steady load and counts every kind of failure
 //! * [`metrics`] reads the Prometheus text, [`access_log`] the log lines
 //! * [`wait`] waits for conditions: no test sleeps for a fixed time and hopes
@@ -30,6 +31,7 @@ pub mod access_log;
 pub mod backend;
 pub mod client;
 pub mod command;
+pub mod dns;
 pub mod engine;
 pub mod framing;
 pub mod h2c;

@@ -35,14 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &[
-        "slow_start",
-        "circuit_breaker",
-        "queue",
-        "adaptive_concurrency",
-        "hedge",
-        "sticky",
-    ],
+    later: &["slow_start", "circuit_breaker", "queue", "adaptive_concurrency", "hedge", "sticky"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[

@@ -19,6 +19,13 @@ pub enum Verdict {
     Retry,
 }
 
+/// By `X-LB-Drain: 1` a server says that it is about to leave and wants no new request.
+pub const X_LB_DRAIN: HeaderName = HeaderName::from_static("x-lb-drain");
+
+fn announces_drain(response: &impl ResponseHead) -> bool {
+    response.get(&X_LB_DRAIN).is_some_and(|value| value.trim_ascii() == b"1")
+}
+
 /// The request's identifier on the answer.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -28,11 +35,18 @@ impl Exchange {
     pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, replayable: bool) -> Verdict {
         let status = response.status();
         self.answered(status);
+        let leaves = announces_drain(response);
+        if let Some(lease) = self.tries.lease.as_ref().filter(|_| leaves) {
+            lease.announced_drain();
+        }
         if failure_status(status) {
-            if replayable && self.may_retry_status(status) && self.retry_elsewhere() {
+            // Who says that it leaves may refuse what comes all the same: that is no failure.
+            if replayable && self.may_retry_status(status) && self.retry_elsewhere(!leaves) {
                 return Verdict::Retry;
             }
-            self.charge_once();
+            if !leaves {
+                self.charge_once();
+            }
         } else if let Some(lease) = &self.tries.lease {
             lease.succeeded();
         }
@@ -54,15 +68,16 @@ impl Exchange {
         listed && idempotent(&self.method) && self.tries.count < retry.attempts.get()
     }
 
-    /// Gets another server first and lets go of this one then, so that an answer is thrown away only where a better one may come.
-    fn retry_elsewhere(&mut self) -> bool {
+    /// Gets another server first and lets go of this one then, so that an answer is thrown away only where a better one may come. `charged`:
+    /// the answer goes on this one's account.
+    fn retry_elsewhere(&mut self, charged: bool) -> bool {
         let Some(failed) = self.tries.lease.take() else { return false };
         self.tries.tried.push(failed.server().id());
         if !self.switch() {
             self.tries.lease = Some(failed);
             return false;
         }
-        if !std::mem::replace(&mut self.tries.charged, true) {
+        if charged && !std::mem::replace(&mut self.tries.charged, true) {
             failed.failed();
         }
         true
@@ -81,6 +96,7 @@ impl Exchange {
     pub fn edit_answer(&self, out: &mut impl Editor) {
         out.remove(&CACHE_TAG);
         out.remove(&CACHE_PURGE);
+        out.remove(&X_LB_DRAIN);
         self.edit_cache_status(out);
         self.edit_outgoing(out);
     }

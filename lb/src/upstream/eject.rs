@@ -130,7 +130,10 @@ mod tests {
     fn the_row_is_forgotten_one_by_one_while_it_is_calm() {
         let passive = passive(10, 30);
         let after = |seconds| row_after(3, Duration::from_secs(seconds), &passive);
-        assert_eq!([after(0), after(29), after(30), after(60), after(90), after(9_999)], [3, 3, 2, 1, 0, 0]);
+        assert_eq!(
+            [after(0), after(29), after(30), after(60), after(90), after(9_999)],
+            [3, 3, 2, 1, 0, 0]
+        );
     }
 
     proptest! {

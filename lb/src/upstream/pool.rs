@@ -23,7 +23,7 @@ use super::resolve::ResolvedServer;
 use super::slot::Slot;
 use super::standing::Facts;
 use super::view::{Plan, View};
-use super::{NoServer, ResolvedAddress, ServerId};
+use super::{NoServer, ResolvedAddress, ServerId, Wanted};
 
 /// How long a server that has announced its drain gets no request, after the last answer that said so, where no check could tell that it
 /// is back.
@@ -198,11 +198,11 @@ impl Pool {
     }
 
     /// Chooses a server and takes it, in one step. The caller owes a [`release`](Self::release).
-    pub(super) fn take(&self, view: u64, tried: &[ServerId], hash: u64, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
+    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
         let news = state.catch_up(epoch, now);
-        let taken = state.take(view, tried, hash);
+        let taken = state.take(view, wanted);
         drop(state);
         self.tell(&news);
         taken
@@ -411,7 +411,7 @@ impl State {
         replaced
     }
 
-    fn take(&mut self, view: u64, tried: &[ServerId], hash: u64) -> Result<usize, NoServer> {
+    fn take(&mut self, view: u64, wanted: &Wanted<'_>) -> Result<usize, NoServer> {
         let Self {
             slots,
             loads,
@@ -426,8 +426,13 @@ impl State {
             .ok_or(NoServer::NoneHealthy)?;
         let slots = &*slots;
         let known = |id: &&ServerId| slots.get(id.slot()).is_some_and(|slot| slot.generation == id.generation());
-        let tried = tried.iter().filter(known).map(|id| id.slot());
-        let slot = view.choose(loads, turns, tried, hash, random)?;
+        let tried = wanted.tried.iter().filter(known).map(|id| id.slot());
+        let sticky = wanted.sticky.as_ref().filter(known).map(|id| id.slot());
+        let kept = sticky.filter(|slot| view.keeps(*slot, loads) && !tried.clone().any(|tried| tried == *slot));
+        let slot = match kept {
+            Some(slot) => slot,
+            None => view.choose(loads, turns, tried, wanted.hash, random)?,
+        };
         self.add(slot, 1);
         Ok(slot)
     }

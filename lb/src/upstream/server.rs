@@ -252,6 +252,9 @@ impl Server {
         }
     }
 
+    /// What a try has taught about it. Nothing goes by that yet.
+    pub(super) fn observed_at(&self, _latency: Duration, _ok: bool, _now: Instant) {}
+
     pub(super) fn release(&self, succeeded: bool) {
         self.pool.release(self.id, succeeded);
     }

@@ -18,6 +18,17 @@ pub enum Duty {
     Down,
 }
 
+impl Duty {
+    /// As it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// How good a server is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {

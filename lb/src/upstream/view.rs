@@ -30,6 +30,8 @@ pub(super) struct Member {
     backup: bool,
     check: Option<Arc<Check>>,
     usable: bool,
+    /// Whether it goes on with clients that have stayed with it.
+    keeps: bool,
 }
 
 /// See the module.
@@ -89,6 +91,7 @@ impl View {
                 backup: placed.backup,
                 check: placed.check.clone(),
                 usable: false,
+                keeps: false,
             });
         }
         let tier = |backup: bool| {
@@ -124,19 +127,30 @@ impl View {
     /// Works out anew who is usable. `epoch` was read before any status is.
     pub(super) fn refresh(&mut self, epoch: u64, slots: &[Slot], loads: &[u32]) {
         (self.epoch, self.stale) = (epoch, false);
-        let facts = |(member, slot): (&Option<Member>, &Slot)| Some((member.as_ref()?.facts(slot)?, member.as_ref()?.backup));
+        let facts = |(member, slot): (&Option<Member>, &Slot)| member.as_ref().map(|member| member.facts(slot));
         let facts: Vec<_> = self.members.iter().zip(slots).map(facts).collect();
-        let primary = facts.iter().flatten().filter(|(_, backup)| !backup);
-        self.panic = panics(primary.filter_map(|(facts, _)| facts.standing()), self.plan.panic_percent);
-        let standing = |(facts, backup): (Facts, bool)| if self.panic && !backup { facts.readmitted() } else { facts }.standing();
-        let standings: Vec<_> = facts.into_iter().map(|facts| facts.and_then(standing)).collect();
-        let best = standings.iter().flatten().min().copied().filter(|best| *best != Standing::Failing);
+        let primary = self.members.iter().zip(&facts).filter_map(|(member, facts)| {
+            let member = member.as_ref()?;
+            facts.filter(|_| member.weight > 0 && !member.backup)
+        });
+        self.panic = panics(primary.filter_map(Facts::standing), self.plan.panic_percent);
+        let standing = |(member, facts): (&Option<Member>, Option<Facts>)| {
+            let readmits = self.panic && member.as_ref().is_some_and(|member| !member.backup);
+            facts.and_then(|facts| if readmits { facts.readmitted() } else { facts }.standing())
+        };
+        let standings: Vec<_> = self.members.iter().zip(facts).map(standing).collect();
+        let weighted = self.members.iter().zip(&standings).filter_map(|(member, standing)| {
+            let member = member.as_ref()?;
+            standing.filter(|_| member.weight > 0)
+        });
+        let best = weighted.min().filter(|best| *best != Standing::Failing);
         for tier in &mut self.tiers {
             tier.usable = 0;
         }
         for (member, standing) in self.members.iter_mut().zip(standings) {
             let Some(member) = member else { continue };
-            member.usable = standing.is_some() && standing == best;
+            member.usable = member.weight > 0 && standing.is_some() && standing == best;
+            member.keeps = standing.is_some_and(|standing| standing <= best.unwrap_or(Standing::Passing));
             self.tiers[usize::from(member.backup)].usable += usize::from(member.usable);
         }
         for (slot, load) in loads.iter().enumerate() {
@@ -150,6 +164,12 @@ impl View {
         let Some(Some(member)) = self.members.get(slot) else { return };
         let eligible = member.usable && load < member.limit;
         self.tiers[usize::from(member.backup)].ranks[slot] = if eligible { rank(load, member.weight) } else { NOT_ELIGIBLE };
+    }
+
+    /// Whether this server may go on with a client that has stayed with it. Its weight, and whether it is a backup, say only who gets
+    /// clients that are new.
+    pub(super) fn keeps(&self, slot: usize, loads: &[u32]) -> bool {
+        self.member(slot).is_some_and(|member| member.keeps && loads[slot] < member.limit)
     }
 
     /// Chooses among the eligible that are not in `tried`.
@@ -233,10 +253,8 @@ impl View {
 }
 
 impl Member {
-    /// `None`: its weight is 0.
-    fn facts(&self, slot: &Slot) -> Option<Facts> {
-        let status = self.check.as_ref().map_or(Status::Healthy, |check| check.status());
-        (self.weight > 0).then(|| slot.facts(status))
+    fn facts(&self, slot: &Slot) -> Facts {
+        slot.facts(self.check.as_ref().map_or(Status::Healthy, |check| check.status()))
     }
 }
 

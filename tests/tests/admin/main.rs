@@ -6,7 +6,9 @@ mod access;
 mod commands;
 mod explain;
 mod metrics;
+mod orders;
 mod probes;
+mod server_command;
 mod start;
 mod status;
 

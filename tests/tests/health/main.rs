@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod active;
+mod announced;
 mod none_left;
+mod orders;
+mod panic;
 mod passive;
 mod rate;
 

@@ -191,7 +191,11 @@ impl Check {
     pub(super) fn note(&self, begun: Begun, error: Option<String>, took: Duration, rise: usize, fall: usize) -> Option<Status> {
         let mut record = self.record();
         let outdated = error.is_none() && record.tally.status == Status::Draining && begun.0 != record.announcements;
-        let changed = if outdated { None } else { record.tally.note(error.is_none(), rise, fall) };
+        let changed = if outdated {
+            None
+        } else {
+            record.tally.note(error.is_none(), rise, fall)
+        };
         record.last = Some(LastCheck {
             at: SystemTime::now(),
             took,

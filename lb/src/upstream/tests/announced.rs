@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::fixture::{build, config, health_check, leases, servers, spread, upstream};
 use super::super::pool::ANNOUNCED;
-use super::super::{Duty, Order, Registry, State, Upstream};
+use super::super::{Duty, Order, Registry, State, Upstream, Wanted};
 
 fn announce(upstream: &Upstream, server: usize, now: Instant) {
     upstream.servers()[server].announced_drain_at(now);
@@ -17,7 +17,7 @@ fn states(upstream: &Upstream, now: Instant) -> Vec<State> {
 fn picked(upstream: &Upstream, now: Instant) -> Vec<usize> {
     let mut counts = vec![0; upstream.servers().len()];
     for _ in 0..12 {
-        let lease = upstream.pick_at(0, &[], || now).expect("a server");
+        let lease = upstream.pick_at(&Wanted::default(), || now).expect("a server");
         counts[upstream.position(lease.server())] += 1;
     }
     counts

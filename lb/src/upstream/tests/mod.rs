@@ -8,3 +8,4 @@ mod orders;
 mod panic;
 mod reload;
 mod standing;
+mod sticky;

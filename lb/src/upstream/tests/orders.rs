@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use super::super::fixture::{build, config, in_flight, leases, number, one_at_a_time, server, servers, spread, upstream};
-use super::super::{Duty, NoServer, Order, Registry, State, Upstream};
+use super::super::{Duty, NoServer, Order, Registry, State, Upstream, Wanted};
 
 fn order(upstream: &Upstream, server: usize, duty: Duty) {
     upstream.servers()[server].order(Order {
@@ -59,7 +59,7 @@ fn when_all_are_drained_there_is_no_server_not_even_as_a_last_resort() {
     order(&users, 1, Duty::Down);
     assert_eq!(spread(&users, &leases(&users, 2)), [0, 0, 2]);
     order(&users, 2, Duty::Drain);
-    assert_eq!(users.pick(0, &[]).expect_err("nobody"), NoServer::NoneHealthy);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("nobody"), NoServer::NoneHealthy);
     assert!(!users.has_server());
     assert_eq!(users.panics(), (false, 0));
     order(&users, 1, Duty::Ready);
@@ -195,7 +195,7 @@ fn c32_bounds_hold_while_servers_are_drained_and_readied_by_many_threads() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..3_000 {
-                    let Ok(lease) = users.pick(0, &[]) else { continue };
+                    let Ok(lease) = users.pick(&Wanted::default()) else { continue };
                     let at = users.position(lease.server());
                     let now = counts[at].fetch_add(1, Ordering::SeqCst) + 1;
                     over.fetch_or(now > 3, Ordering::SeqCst);
