@@ -332,6 +332,13 @@ pub enum CheckKind {
         /// The statuses that pass, for example 200 to 299.
         expect: RangeInclusive<u16>,
     },
+    /// `grpc.health.v1.Health/Check`, which must answer SERVING.
+    Grpc {
+        /// The service that is asked about; empty: the server as a whole.
+        service: Arc<str>,
+        /// The `:authority`; `None`: the upstream's `host`, else the server's address.
+        host: Option<HeaderValue>,
+    },
 }
 
 /// `passive_health`.

@@ -18,8 +18,8 @@ pub(crate) const PROTOCOL: Choice = Choice {
 /// `health_check.type`.
 pub(crate) const CHECK: Choice = Choice {
     what: "type",
-    names: &["http", "tcp"],
-    later: &["grpc"],
+    names: &["http", "tcp", "grpc"],
+    later: &[],
 };
 /// `retry.on`.
 pub(crate) const RETRY_ON: Choice = Choice {
@@ -127,14 +127,19 @@ pub(crate) static HEALTH_CHECK: TableDef = TableDef {
         key(
             "type",
             OneOf(CHECK.names),
-            "A GET whose status is judged, or a connection that opens.",
+            "A GET whose status is judged, a connection that opens, or a question to grpc.health.v1.Health.",
         )
         .text("http"),
         key("path", URL_PATH, "The path of the GET; \"/\" without it."),
         key(
             "host",
             Text,
-            "The Host header of the GET; without it, the upstream's, else the server's address.",
+            "The Host header of the GET, or the :authority of the question; without it, the upstream's, else the server's address.",
+        ),
+        key(
+            "service",
+            Text,
+            "The service that gRPC asks about; \"\" without it: the server as a whole.",
         ),
         key(
             "port",

@@ -1,6 +1,6 @@
 //! `POST /api/upstreams/{name}/servers/{address}`: what it takes, and what it answers.
 
-use lb_tests::client::Request;
+use lb_tests::client::{Request, Response};
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::servers;
@@ -10,6 +10,12 @@ async fn two() -> (Lb, Origin, Origin) {
     let (a, b) = (Origin::named("a").await, Origin::named("b").await);
     let lb = Lb::start(&format!("[upstreams.app]\nservers = [{}]\n", servers(&[a.addr(), b.addr()]))).await;
     (lb, a, b)
+}
+
+fn assert_problem(answer: &Response, status: u16) {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.json()["status"], status);
 }
 
 #[tokio::test]
@@ -40,10 +46,10 @@ async fn it_answers_with_the_servers_new_state_as_the_status_has_it() {
 async fn what_is_unknown_is_404_and_names_what_there_is() {
     let (lb, a, b) = two().await;
     let answer = lb.order("ap", a.addr(), r#"{"state": "drain"}"#).await;
-    answer.assert_problem(404);
+    assert_problem(&answer, 404);
     assert!(answer.text().contains("there is no upstream ap; there is app"), "{}", answer.text());
     let answer = lb.order("app", "127.0.0.1:1", r#"{"state": "drain"}"#).await;
-    answer.assert_problem(404);
+    assert_problem(&answer, 404);
     for part in ["127.0.0.1:1", &a.addr().to_string(), &b.addr().to_string()] {
         assert!(answer.text().contains(part), "{part} is not in {}", answer.text());
     }
@@ -69,11 +75,12 @@ async fn a_wrong_body_is_400_and_changes_nothing() {
         r#"{"state": "drain", "weight": 70000}"#,
     ] {
         let answer = lb.order("app", a.addr(), body).await;
-        answer.assert_problem(400);
+        assert_problem(&answer, 400);
         assert!(answer.text().contains("expected"), "{body}: {}", answer.text());
     }
     let path = "/api/upstreams/app/servers/%FF";
-    lb.admin(&Request::post(path, r#"{"state": "drain"}"#)).await.assert_problem(400);
+    let answer = lb.admin(&Request::post(path, r#"{"state": "drain"}"#)).await;
+    assert_problem(&answer, 400);
     assert_eq!(lb.servers("app").await, before);
 }
 
@@ -153,11 +160,8 @@ async fn orders_and_reloads_at_once_lose_no_order() {
     let (lb, a, b) = two().await;
     for round in 0..10 {
         let state = if round % 2 == 0 { "down" } else { "ready" };
-        let (_, answer, _) = tokio::join!(
-            lb.reload_by_api(),
-            lb.order("app", a.addr(), &format!("{{\"state\": \"{state}\"}}")),
-            lb.reload_by_api()
-        );
+        let body = format!("{{\"state\": \"{state}\"}}");
+        let (_, answer, _) = tokio::join!(lb.reload_by_api(), lb.order("app", a.addr(), &body), lb.reload_by_api());
         assert_eq!(answer.status, 200);
         let due = if state == "down" { "down" } else { "healthy" };
         assert_eq!(lb.server("app", a.addr()).await.state, due, "round {round}");

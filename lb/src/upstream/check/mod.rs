@@ -1,12 +1,13 @@
 //! Active health: asking each server from time to time whether it could serve.
 //!
-//! What is asked is a `HealthCheck` of pingora-load-balancing ([`http`] and [`tcp`] here: one timeout for the whole of it, bounded reading);
+//! What is asked is a `HealthCheck` of pingora-load-balancing ([`http`], [`tcp`] and [`grpc`] here: one timeout for the whole of it, bounded reading);
 //! what the answers mean is a [`Tally`], without time or sockets; and [`watch`] is the task that joins the two.
 //!
 //! There is one [`Check`] and one task for each address and definition in the process, however many upstreams share it, and a reload
 //! that keeps it keeps both. A change is published by storing the new status and then advancing an epoch that everybody who derived
 //! something from statuses compares with; so no request ever waits for a check, and no check for a request.
 
+mod grpc;
 mod http;
 mod secured;
 mod tally;
@@ -32,7 +33,7 @@ use tally::Tally;
 pub(super) struct CheckKey {
     /// What is connected to.
     target: ResolvedAddress,
-    /// How. The `Host` of an HTTP check is always given.
+    /// How. The host of a check over HTTP is always given.
     check: lb_config::HealthCheck,
     /// By which trust; `None`: without TLS.
     identity: Option<u64>,
@@ -47,7 +48,7 @@ impl CheckKey {
         tls: Option<&Secured>,
     ) -> Self {
         let mut check = check.clone();
-        if let CheckKind::Http { host, .. } = &mut check.kind {
+        if let CheckKind::Http { host, .. } | CheckKind::Grpc { host, .. } = &mut check.kind {
             let own = || match address {
                 ResolvedAddress::Ip(address) => HeaderValue::from_str(&address.to_string()).ok(),
                 ResolvedAddress::Unix(_) => None,
@@ -69,6 +70,7 @@ impl CheckKey {
     fn probe(&self, tls: Option<Secured>) -> Box<dyn HealthCheck + Send + Sync> {
         match &self.check.kind {
             CheckKind::Tcp => Box::new(tcp::TcpCheck::new(&self.check)),
+            CheckKind::Grpc { service, host } => Box::new(grpc::GrpcCheck::new(&self.check, service, host.as_ref(), tls.as_ref())),
             CheckKind::Http { path, host, expect } => Box::new(http::HttpCheck::new(&self.check, path, host.as_ref(), expect.clone(), tls)),
         }
     }
@@ -354,7 +356,7 @@ mod tests {
         let host =
             |address: &ResolvedAddress, upstream: Option<&HeaderValue>| match CheckKey::new(address, &check, upstream, None).check.kind {
                 CheckKind::Http { host, .. } => host.expect("a host").to_str().expect("text").to_owned(),
-                CheckKind::Tcp => panic!("another kind"),
+                CheckKind::Tcp | CheckKind::Grpc { .. } => panic!("another kind"),
             };
         assert_eq!(host(&ip("10.0.0.1:1"), None), "10.0.0.1:1");
         assert_eq!(host(&ip("10.0.0.1:1"), Some(&HeaderValue::from_static("users"))), "users");
