@@ -119,6 +119,7 @@ fn only_route(fields: &Fields<'_>, names: &[&str]) -> Option<Vec<Route>> {
             request_headers: Default::default(),
             response_headers: Default::default(),
             cache: None,
+            retry_idempotency_key: false,
             max_body: None,
             allow: Vec::new(),
             deny: Vec::new(),
