@@ -4,11 +4,14 @@
 
 mod active;
 mod announced;
+mod grpc;
+mod many;
 mod none_left;
 mod orders;
 mod panic;
 mod passive;
 mod rate;
+mod secured;
 
 use lb_tests::origin::Origin;
 use lb_tests::servers;

@@ -3,12 +3,15 @@
 //! What is asked is a `HealthCheck` of pingora-load-balancing ([`http`], [`tcp`] and [`grpc`] here: one timeout for the whole of it, bounded reading);
 //! what the answers mean is a [`Tally`], without time or sockets; and [`watch`] is the task that joins the two.
 //!
+//! A [`Pace`] that all share keeps a thousand of them from beginning at once.
+//!
 //! There is one [`Check`] and one task for each address and definition in the process, however many upstreams share it, and a reload
 //! that keeps it keeps both. A change is published by storing the new status and then advancing an epoch that everybody who derived
 //! something from statuses compares with; so no request ever waits for a check, and no check for a request.
 
 mod grpc;
 mod http;
+mod pace;
 mod secured;
 mod tally;
 mod tcp;
@@ -24,6 +27,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::ResolvedAddress;
+pub(super) use pace::Pace;
 pub(super) use secured::Secured;
 pub use tally::Status;
 use tally::Tally;
@@ -206,7 +210,12 @@ impl Check {
         changed.inspect(|status| self.publish(*status))
     }
 
-    async fn once(&self, probe: &(dyn HealthCheck + Send + Sync)) {
+    /// One check, when it is its turn.
+    async fn once(&self, probe: &(dyn HealthCheck + Send + Sync), pace: &Pace) {
+        pace.run(self.ask(probe)).await;
+    }
+
+    async fn ask(&self, probe: &(dyn HealthCheck + Send + Sync)) {
         let (started, begun) = (Instant::now(), self.begin());
         let result = match self.key.target.backend() {
             Ok(backend) => probe.check(&backend).await.map_err(|error| text(&error)),
@@ -237,19 +246,19 @@ fn text(error: &pingora::Error) -> String {
 }
 
 /// The task: checks at once, then for ever. It ends by being aborted, between or within checks.
-pub(super) async fn watch(check: Arc<Check>) {
+pub(super) async fn watch(check: Arc<Check>, pace: Arc<Pace>) {
     let probe = check.key.probe(check.tls.clone());
-    watch_with(&check, &*probe).await;
+    watch_with(&check, &*probe, &pace).await;
 }
 
-async fn watch_with(check: &Check, probe: &(dyn HealthCheck + Send + Sync)) {
+async fn watch_with(check: &Check, probe: &(dyn HealthCheck + Send + Sync), pace: &Pace) {
     let interval = check.key.check.interval;
     // Enough for a thousand first checks not to leave in one burst, and too little to notice.
     let first = interval.min(Duration::from_millis(20));
     tokio::time::sleep(between(Duration::ZERO, first)).await;
     loop {
         let next = Instant::now() + between(interval.mul_f64(0.9), interval.mul_f64(1.1));
-        check.once(probe).await;
+        check.once(probe, pace).await;
         tokio::time::sleep_until(next).await;
     }
 }
@@ -290,7 +299,7 @@ mod tests {
     async fn the_first_check_is_at_once_and_the_others_follow_with_jitter() {
         let start = Instant::now();
         let (check, clock) = (check_of(&health_check(5_000)), Clock::default());
-        let _ = tokio::time::timeout(Duration::from_secs(500), watch_with(&check, &clock)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(500), watch_with(&check, &clock, &Pace::default())).await;
         let times = clock.0.into_inner().expect("the lock");
         assert!(times[0] - start <= Duration::from_millis(25), "{:?}", times[0] - start);
         let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
