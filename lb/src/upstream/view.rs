@@ -13,6 +13,7 @@
 //! ones. They are no overflow: while the others are merely full, requests wait or are refused.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 
@@ -20,7 +21,7 @@ use super::NoServer;
 use super::check::{Check, Status};
 use super::slot::Slot;
 use super::standing::{Facts, Standing, panics};
-use crate::balance::{self, Algorithm, Entrant, Field, NOT_ELIGIBLE, rank, shares};
+use crate::balance::{self, Algorithm, Entrant, Field, Latency, NOT_ELIGIBLE, rank, shares};
 
 /// A server as one configuration has it.
 pub(super) struct Member {
@@ -74,6 +75,14 @@ pub(super) struct Placed {
     pub(super) backup: bool,
     pub(super) name: Arc<str>,
     pub(super) check: Option<Arc<Check>>,
+}
+
+/// What algorithms see of the live state, by slot.
+pub(super) struct Live<'a> {
+    pub(super) loads: &'a [u32],
+    pub(super) latencies: &'a [Latency],
+    pub(super) turns: &'a mut [i32],
+    pub(super) random: &'a mut SmallRng,
 }
 
 impl View {
@@ -175,11 +184,10 @@ impl View {
     /// Chooses among the eligible that are not in `tried`.
     pub(super) fn choose(
         &mut self,
-        loads: &[u32],
-        turns: &mut [i32],
+        live: &mut Live<'_>,
         tried: impl Iterator<Item = usize> + Clone,
         hash: u64,
-        random: &mut SmallRng,
+        now: Instant,
     ) -> Result<usize, NoServer> {
         for backup in [false, true] {
             let tier = &mut self.tiers[usize::from(backup)];
@@ -191,9 +199,9 @@ impl View {
                     *rank = NOT_ELIGIBLE;
                 }
             }
-            let chosen = tier.pick(loads, turns, hash, random);
+            let chosen = tier.pick(live, hash, now);
             for slot in tried.clone() {
-                self.update(slot, loads[slot]);
+                self.update(slot, live.loads[slot]);
             }
             if let Some(slot) = chosen {
                 return Ok(slot);
@@ -274,17 +282,18 @@ impl Tier {
         }
     }
 
-    fn pick(&mut self, loads: &[u32], turns: &mut [i32], hash: u64, random: &mut SmallRng) -> Option<usize> {
+    fn pick(&mut self, live: &mut Live<'_>, hash: u64, now: Instant) -> Option<usize> {
         let width = self.ranks.len();
-        let (ranks, weights, shares) = (&self.ranks, &self.weights, &self.shares);
         let mut field = Field {
-            ranks,
-            weights,
-            shares,
-            loads: &loads[..width],
-            turns: &mut turns[..width],
+            ranks: &self.ranks,
+            weights: &self.weights,
+            shares: &self.shares,
+            loads: &live.loads[..width],
+            latencies: &live.latencies[..width],
+            now,
+            turns: &mut live.turns[..width],
         };
-        self.algorithm.pick(&mut field, hash, random)
+        self.algorithm.pick(&mut field, hash, live.random)
     }
 }
 

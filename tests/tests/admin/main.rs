@@ -9,6 +9,7 @@ mod metrics;
 mod orders;
 mod probes;
 mod server_command;
+mod simulate;
 mod start;
 mod status;
 

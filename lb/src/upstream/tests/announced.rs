@@ -17,7 +17,7 @@ fn states(upstream: &Upstream, now: Instant) -> Vec<State> {
 fn picked(upstream: &Upstream, now: Instant) -> Vec<usize> {
     let mut counts = vec![0; upstream.servers().len()];
     for _ in 0..12 {
-        let lease = upstream.pick_at(&Wanted::default(), || now).expect("a server");
+        let lease = upstream.pick_at(&Wanted::default(), now).expect("a server");
         counts[upstream.position(lease.server())] += 1;
     }
     counts
