@@ -42,14 +42,14 @@ struct Question {
 /// `HealthCheckResponse`.
 #[derive(Clone, PartialEq, Message)]
 struct Answer {
-    #[prost(enumeration = "Serving", tag = "1")]
+    #[prost(enumeration = "Status", tag = "1")]
     status: i32,
 }
 
 /// `HealthCheckResponse.ServingStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
-enum Serving {
+enum Status {
     Unknown = 0,
     Serving = 1,
     NotServing = 2,
@@ -131,7 +131,7 @@ impl GrpcCheck {
         let ended = alone.or(trailers).unwrap_or_default();
         self.went_well(&ended).map_err(wrong)?;
         match serving(&message) {
-            Some(Serving::Serving) => Ok(()),
+            Some(Status::Serving) => Ok(()),
             Some(status) => Err(wrong(format!("status {}, expected SERVING", name(status)))),
             None => Err(wrong("the answer is no HealthCheckResponse".into())),
         }
@@ -188,7 +188,7 @@ async fn read(mut body: Incoming) -> pingora::Result<(Vec<u8>, Option<HeaderMap>
 }
 
 /// What one framed message says; `None`: it is another.
-fn serving(framed: &[u8]) -> Option<Serving> {
+fn serving(framed: &[u8]) -> Option<Status> {
     let (head, message) = framed.split_first_chunk::<5>()?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
     if head[0] != 0 || usize::try_from(length).ok()? != message.len() {
@@ -196,15 +196,15 @@ fn serving(framed: &[u8]) -> Option<Serving> {
     }
     let answer = Answer::decode(message).ok()?;
     // What a later version of the protocol may add is not SERVING.
-    Some(Serving::try_from(answer.status).unwrap_or(Serving::Unknown))
+    Some(Status::try_from(answer.status).unwrap_or(Status::Unknown))
 }
 
-fn name(status: Serving) -> &'static str {
+fn name(status: Status) -> &'static str {
     match status {
-        Serving::Unknown => "UNKNOWN",
-        Serving::Serving => "SERVING",
-        Serving::NotServing => "NOT_SERVING",
-        Serving::ServiceUnknown => "SERVICE_UNKNOWN",
+        Status::Unknown => "UNKNOWN",
+        Status::Serving => "SERVING",
+        Status::NotServing => "NOT_SERVING",
+        Status::ServiceUnknown => "SERVICE_UNKNOWN",
     }
 }
 

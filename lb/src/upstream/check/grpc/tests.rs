@@ -135,9 +135,9 @@ async fn nobody_there_fails() {
 
 #[test]
 fn a_message_is_read_only_as_a_whole_and_uncompressed() {
-    assert_eq!(serving(&[0, 0, 0, 0, 2, 8, 1]), Some(Serving::Serving));
-    assert_eq!(serving(&[0, 0, 0, 0, 0]), Some(Serving::Unknown), "what is 0 is left out");
-    assert_eq!(serving(&[0, 0, 0, 0, 2, 8, 9]), Some(Serving::Unknown), "a status of the future");
+    assert_eq!(serving(&[0, 0, 0, 0, 2, 8, 1]), Some(Status::Serving));
+    assert_eq!(serving(&[0, 0, 0, 0, 0]), Some(Status::Unknown), "what is 0 is left out");
+    assert_eq!(serving(&[0, 0, 0, 0, 2, 8, 9]), Some(Status::Unknown), "a status of the future");
     for wrong in [&[][..], &[0, 0, 0, 0, 2, 8], &[1, 0, 0, 0, 2, 8, 1], &[0, 0, 0, 0, 2, 0xff, 0xff]] {
         assert_eq!(serving(wrong), None, "{wrong:?}");
     }
