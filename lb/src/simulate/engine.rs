@@ -117,7 +117,7 @@ impl<'a> Simulation<'a> {
                 self.ask(id);
             }
             Err(NoServer::AllFull) => self.end(id, End::Full),
-            Err(NoServer::AllTried | NoServer::NoneHealthy) => self.end(id, End::NoServer),
+            Err(_) => self.end(id, End::NoServer),
         }
     }
 
