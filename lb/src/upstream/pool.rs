@@ -34,7 +34,7 @@ pub(super) const ANNOUNCED: Duration = Duration::from_secs(10);
 pub(super) struct Pool {
     name: Arc<str>,
     /// Advanced whenever a check changes its mind.
-    epoch: Arc<AtomicU64>,
+    pub(super) epoch: Arc<AtomicU64>,
     state: Mutex<State>,
     /// Held by whoever makes views, so that none is made from weights that have just changed. Taken before `state`.
     shaping: Mutex<()>,
