@@ -17,7 +17,7 @@ use crate::suggest::nearest;
 use crate::tree::{Node, Value};
 
 /// The upstream of this name.
-pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstream> {
+pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstream> {
     let fields = Fields::open(cx, node, &UPSTREAM)?;
     let hash_on = fields.read("hash_on", hash_on);
     let balance = fields.read("balance", |cx, node| {
@@ -31,6 +31,7 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let unix = servers.iter().flatten().find(|server| matches!(server.address, Address::Unix(_)));
     let health_check = fields.optional("health_check", |cx, node| health_check(cx, node, unix));
     let passive_health = fields.read("passive_health", |cx, node| read::off_or_table(cx, node, passive_health));
+    let panic_percent = fields.integer("panic_percent");
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let queue = fields.optional("queue", queue);
@@ -44,6 +45,7 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         host: host?,
         health_check: health_check?,
         passive_health: passive_health?,
+        panic_percent: panic_percent?,
         timeouts: timeouts?,
         retry: retry?,
         queue: queue?,
@@ -52,7 +54,7 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
 }
 
 /// An algorithm by its name. A `hash_on` with problems has been reported, so that any other does until it is right.
-fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
+pub(crate) fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
     match name {
         "least_conn" => Some(Balance::LeastConn),
         "round_robin" => Some(Balance::RoundRobin),

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::observe::{Gauges, ServerGauges, ServerMetrics, UpstreamGauges};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
-use crate::upstream::State;
+use crate::upstream::{Server, State};
 
 /// The state of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct UpstreamStatus {
     pub balance: String,
     /// Requests that wait for a server; `None`: it has no queue.
     pub queued: Option<usize>,
+    /// Whether ejected servers are used because too few others are healthy.
+    pub panic: bool,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
 }
@@ -63,12 +65,14 @@ pub struct UpstreamStatus {
 pub struct ServerStatus {
     /// Where it is.
     pub address: String,
-    /// Its share.
+    /// Its share: an operator's word, else the file's.
     pub weight: u32,
     /// Whether it waits for the others to fail.
     pub backup: bool,
-    /// `healthy`, `unhealthy`, `unchecked` or `ejected`.
+    /// `healthy`, `unhealthy`, `unchecked`, `ejected`, `draining` or `down`.
     pub state: String,
+    /// What an operator wants of it: `ready`, `drain` or `down`.
+    pub ordered: String,
     /// Requests that it is working on.
     pub in_flight: u32,
     /// The most that it may work on.
@@ -141,13 +145,26 @@ impl Status {
 }
 
 fn upstream(state: &UpstreamState) -> UpstreamStatus {
-    let servers = state.upstream.servers().iter().zip(&state.servers).map(|(server, metrics)| {
+    let servers = state.upstream.servers().iter().zip(&state.servers);
+    UpstreamStatus {
+        name: state.upstream.name().to_string(),
+        balance: state.upstream.config().balance.name().to_string(),
+        queued: state.upstream.queued(),
+        panic: state.upstream.panics().0,
+        servers: servers.map(|(server, metrics)| ServerStatus::of(server, metrics)).collect(),
+    }
+}
+
+impl ServerStatus {
+    /// Its state right now.
+    pub fn of(server: &Server, metrics: &ServerMetrics) -> ServerStatus {
         let now = server.status();
         ServerStatus {
             address: server.name().to_string(),
-            weight: server.weight(),
+            weight: now.weight,
             backup: server.backup(),
             state: now.state.as_str().to_string(),
+            ordered: now.duty.as_str().to_string(),
             in_flight: now.in_flight,
             max_connections: server.max_connections().map(Into::into),
             requests: answers(metrics),
@@ -157,12 +174,6 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
                 .and_then(|report| report.last)
                 .map(|last| last.error.unwrap_or_else(|| String::from("passed"))),
         }
-    });
-    UpstreamStatus {
-        name: state.upstream.name().to_string(),
-        balance: state.upstream.config().balance.name().to_string(),
-        queued: state.upstream.queued(),
-        servers: servers.collect(),
     }
 }
 
@@ -192,6 +203,7 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
         upstreams.push(UpstreamGauges {
             upstream: state.upstream.name().clone(),
             queued: state.upstream.queued().unwrap_or(0) as u64,
+            panics: state.upstream.panics().1,
         });
         servers.extend(state.upstream.servers().iter().map(|server| {
             let now = server.status();

@@ -8,6 +8,7 @@
 //! The positions depend on nothing but the servers' names and weights: every process with the same file sends a key to the same server.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use rand::rngs::SmallRng;
 
@@ -25,6 +26,14 @@ pub fn hash_key(key: &[u8]) -> u64 {
     mix(key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     }))
+}
+
+/// What an address hashes to: its bytes, not its text.
+pub fn hash_address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => hash_key(&address.octets()),
+        IpAddr::V6(address) => hash_key(&address.octets()),
+    }
 }
 
 /// The finalizer of MurmurHash3.

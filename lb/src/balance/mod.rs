@@ -31,7 +31,7 @@ use std::time::Instant;
 use lb_config::Balance;
 use rand::rngs::SmallRng;
 
-pub use hash::hash_key;
+pub use hash::{hash_address, hash_key};
 pub use latency::Latency;
 pub use rank::{NOT_ELIGIBLE, rank};
 pub use smooth::shares;

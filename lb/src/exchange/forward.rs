@@ -66,7 +66,7 @@ pub(super) struct Spare {
 
 /// Tries that one request may make without getting a connection. They do not count as attempts, but a pool of a thousand servers that all refuse must
 /// not be dialled from end to end for every request.
-const UNREACHED: usize = 64;
+pub(crate) const UNREACHED: usize = 64;
 
 /// How a server failed to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,9 +31,11 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-pub use answer::{Means, Verdict};
+pub use answer::{Means, Verdict, X_LB_DRAIN};
+pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
 pub use record::Outcome;
+pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
 

@@ -5,23 +5,30 @@ use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::pool::{Pool, State};
+use super::pool::{News, Pool, State};
 
 /// Holds the lock. On its way out those who [wait](super::queue) are served; they are woken once others can have the lock.
 pub(super) struct Locked<'a> {
-    pool: &'a Pool,
     // In this order: what is dropped first is the lock.
     state: MutexGuard<'a, State>,
-    woken: Woken,
+    owed: Owed<'a>,
 }
 
-/// Wakes on its way out.
-struct Woken(Vec<Waker>);
+/// What is done without the lock, on the way out.
+struct Owed<'a> {
+    pool: &'a Pool,
+    woken: Vec<Waker>,
+    news: News,
+}
 
 impl<'a> Locked<'a> {
     pub(super) fn new(pool: &'a Pool, state: MutexGuard<'a, State>) -> Self {
-        let woken = Woken(Vec::new());
-        Self { pool, state, woken }
+        let owed = Owed {
+            pool,
+            woken: Vec::new(),
+            news: News::default(),
+        };
+        Self { state, owed }
     }
 }
 
@@ -43,13 +50,15 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.state.queue.waiting() > 0 {
             // Read under the lock: a change after this finds those who wait by then.
-            self.woken.0 = self.state.settle(self.pool.epoch.now(), Instant::now());
+            let epoch = self.owed.pool.epoch.now();
+            (self.owed.woken, self.owed.news) = self.state.settle(epoch, Instant::now());
         }
     }
 }
 
-impl Drop for Woken {
+impl Drop for Owed<'_> {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(Waker::wake);
+        self.woken.drain(..).for_each(Waker::wake);
+        self.pool.tell(&self.news);
     }
 }

@@ -16,12 +16,15 @@ mod eject;
 mod epoch;
 mod lease;
 mod locked;
+mod orders;
 mod pool;
 mod queue;
 mod registry;
 mod resolve;
 mod server;
+mod simulated;
 mod slot;
+mod standing;
 mod view;
 mod wanted;
 
@@ -30,6 +33,8 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,14 +42,16 @@ pub use address::ResolvedAddress;
 pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
 pub use lease::Lease;
+pub use orders::Order;
 pub use queue::{Granted, Place};
 pub use registry::Registry;
 pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
+pub use standing::Duty;
 pub use wanted::Wanted;
 
 use pool::Pool;
-use view::Placed;
+use view::{Placed, Plan};
 
 /// Why there is no server for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,16 +99,19 @@ impl Upstream {
         for (n, server) in (0u32..).zip(&servers) {
             by_slot[placed(server)] = n;
         }
-        let placed: Vec<_> = servers
-            .iter()
-            .map(|server| Placed {
-                slot: placed(server),
-                server: server.config(),
-                name: server.name(),
-                check: server.check(),
-            })
-            .collect();
-        let view = pool.open_view(&config.balance, &placed);
+        let placed = |server: &Arc<Server>| Placed {
+            slot: placed(server),
+            weight: server.weight(),
+            limit: server.max_connections().map_or(u32::MAX, NonZeroU32::get),
+            backup: server.backup(),
+            name: server.name().clone(),
+            check: server.check().cloned(),
+        };
+        let view = pool.open_view(Plan {
+            balance: config.balance.clone(),
+            panic_percent: config.panic_percent,
+            servers: servers.iter().map(placed).collect(),
+        });
         Self {
             config,
             pool,
@@ -187,25 +197,41 @@ impl Upstream {
         self.config.queue.map(|_| self.pool.queued())
     }
 
-    /// This is the configuration in force: those who wait get its servers.
-    fn make_current(&self) {
-        self.pool.make_current(self.view);
-    }
-
     /// Whether there is a server to send requests to, now or when it is less full.
     pub fn has_server(&self) -> bool {
         self.pool.any_usable(self.view, Instant::now())
     }
 
+    /// Whether ejected servers are used because too few others are healthy, and how often that has begun.
+    pub fn panics(&self) -> (bool, u64) {
+        self.pool.panics(Instant::now())
+    }
+
+    /// This is the configuration in force from now on: what it says of a server that it did not say before ends what was ordered there, and those who
+    /// wait get its servers.
+    fn in_force(&self) {
+        let said: HashMap<_, _> = self.servers.iter().map(|server| (server.id().slot(), server.config())).collect();
+        self.pool.agree(&said);
+        self.pool.make_current(self.view);
+    }
+
     /// Counts a request for the retry budget: each once, when it arrives.
     pub fn request_seen(&self) {
-        self.pool.budget.request_seen(Instant::now());
+        self.request_seen_at(Instant::now());
+    }
+
+    pub(crate) fn request_seen_at(&self, now: Instant) {
+        self.pool.budget.request_seen(now);
     }
 
     /// Permission for one retry; `None` when retries are off or the budget is used up.
     pub fn try_retry(&self) -> Option<RetryPermit> {
+        self.try_retry_at(Instant::now())
+    }
+
+    pub(crate) fn try_retry_at(&self, now: Instant) -> Option<RetryPermit> {
         let retry = self.config.retry.as_ref()?;
-        self.pool.budget.try_retry(retry.budget_percent, Instant::now())
+        self.pool.budget.try_retry(retry.budget_percent, now)
     }
 }
 

@@ -30,15 +30,6 @@ pub struct Gauges {
     pub connections: u64,
 }
 
-/// What is known of one upstream, at the moment of a scrape.
-#[derive(Debug, Clone)]
-pub struct UpstreamGauges {
-    /// Its name.
-    pub upstream: Arc<str>,
-    /// Requests that wait for a server.
-    pub queued: u64,
-}
-
 /// What is known of one server, at the moment of a scrape.
 #[derive(Debug, Clone)]
 pub struct ServerGauges {
@@ -54,6 +45,17 @@ pub struct ServerGauges {
     pub ejections: u64,
 }
 
+/// What is known of one upstream, at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct UpstreamGauges {
+    /// Its name.
+    pub upstream: Arc<str>,
+    /// Requests that wait for a server.
+    pub queued: u64,
+    /// How often it has begun to use ejected servers because too few others were healthy.
+    pub panics: u64,
+}
+
 impl Metrics {
     /// Everything as text, of the type [`CONTENT_TYPE`].
     pub fn render(&self, gauges: &Gauges) -> String {
@@ -65,6 +67,12 @@ impl Metrics {
         }
         admission(&gauges.upstreams, &mut page);
         servers(&gauges.servers, &mut page);
+        let panics = gauges.upstreams.iter();
+        page.counter(
+            "lb_upstream_panic_total",
+            "Times that an upstream began to use ejected servers because too few others were healthy.",
+            panics.map(|state| (labels([("upstream", &state.upstream)]), state.panics)),
+        );
         self.process(gauges, &mut page);
         page.encode()
     }

@@ -138,7 +138,7 @@ fn checked() -> (Arc<Upstream>, Vec<Lease>) {
 fn check(users: &Upstream, server: usize, passes: bool) {
     let check = users.servers()[server].check().expect("a check");
     for _ in 0..3 {
-        check.note((!passes).then(|| "down".into()), Duration::ZERO, 2, 3);
+        check.note(check.begin(), (!passes).then(|| "down".into()), Duration::ZERO, 2, 3);
     }
 }
 
@@ -211,12 +211,12 @@ fn the_end_of_an_ejection_is_waited_for() {
 fn those_who_wait_get_the_servers_of_a_new_configuration_in_their_order() {
     let registry = Registry::new();
     let old = build(&registry, &limited(&[1], 10));
-    old.make_current();
+    old.in_force();
     let _held = lease(&old);
     let places = [wait(&old), wait(&old), wait(&old)];
     let new = build(&registry, &limited(&[1, 2], 10));
     assert!(places[0].outcome().is_none(), "it is not in force yet");
-    new.make_current();
+    new.in_force();
     for place in &places[..2] {
         let granted = place.outcome().expect("handed over").expect("a server");
         assert!(!old.granted(&granted));
@@ -236,7 +236,7 @@ fn who_lines_up_under_an_old_configuration_finds_the_room_of_the_new_one() {
     let old = build(&registry, &limited(&[1], 10));
     let _held = lease(&old);
     let new = build(&registry, &limited(&[1, 1], 10));
-    new.make_current();
+    new.in_force();
     let place = wait(&old);
     let granted = place.outcome().expect("handed over").expect("a server");
     assert!(old.lease(granted).is_none(), "and it goes back where nobody can take it over");
@@ -296,7 +296,7 @@ impl World {
         config.health_check = Some(health_check(60_000));
         config.servers[2].backup = true;
         let new = build(&self.registry, &config);
-        new.make_current();
+        new.in_force();
         self.upstreams.push(new);
         self.limits = limits;
     }
