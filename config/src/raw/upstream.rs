@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]` and its tables.
 
 use super::Shape::{Boolean, Duration, Either, Integer, List, OneOf, Pattern, Table, Text};
-use super::{Choice, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
+use super::{Choice, HEDGE, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
 
 /// `balance`.
 pub(crate) const BALANCE: Choice = Choice {
@@ -41,7 +41,6 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
         "circuit_breaker",
         "queue",
         "adaptive_concurrency",
-        "hedge",
         "sticky",
     ],
 };
@@ -73,6 +72,7 @@ const UPSTREAM_KEYS: &[Key] = &[
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),
+    key("hedge", Table(&HEDGE), HEDGE.about),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];
 

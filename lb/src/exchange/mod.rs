@@ -20,6 +20,7 @@ mod caching;
 mod deadline;
 mod forward;
 pub mod head;
+mod hedge;
 mod record;
 mod repeat;
 mod request;
@@ -32,6 +33,7 @@ use http::{Method, StatusCode};
 
 pub use answer::{Means, Verdict};
 pub use forward::{Failure, Next, Sent};
+pub use hedge::Fall;
 pub use record::Outcome;
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
@@ -199,7 +201,7 @@ fn unix_millis() -> u64 {
 }
 
 /// Whether a server's status counts as its failure, and may be retried.
-fn failure_status(status: StatusCode) -> bool {
+pub(crate) fn failure_status(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT

@@ -13,6 +13,8 @@ mod address;
 mod budget;
 mod check;
 mod eject;
+mod hedge;
+mod latency;
 mod lease;
 mod pool;
 mod registry;
@@ -39,6 +41,7 @@ pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
 pub use wanted::Wanted;
 
+use hedge::Delay;
 use pool::Pool;
 use view::Placed;
 
@@ -64,6 +67,7 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
+    delay: Delay,
 }
 
 impl Upstream {
@@ -89,6 +93,7 @@ impl Upstream {
             view,
             servers,
             by_slot,
+            delay: Delay::new(Instant::now()),
         }
     }
 

@@ -17,6 +17,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::budget::Budget;
+use super::latency::Latencies;
 use super::slot::Slot;
 use super::view::{Placed, View};
 use super::{NoServer, ResolvedAddress, ServerId, Wanted};
@@ -28,6 +29,7 @@ pub(super) struct Pool {
     epoch: Arc<AtomicU64>,
     state: Mutex<State>,
     pub(super) budget: Arc<Budget>,
+    pub(super) latencies: Latencies,
 }
 
 struct State {
@@ -73,6 +75,7 @@ impl Pool {
             epoch,
             state: Mutex::new(state),
             budget: Arc::new(Budget::new(now)),
+            latencies: Latencies::new(now),
         }
     }
 
