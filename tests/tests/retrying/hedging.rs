@@ -18,7 +18,10 @@ const AT_ONCE: &str = "hedge = { after = \"60ms\", max_percent = 100 }\nretry = 
 
 /// The first one is asked first: round robin begins with the heavier. A server is out at its first failure.
 async fn pair(first: Reply, second: Reply, settings: &str) -> (Lb, [Origin; 2]) {
-    let pair = [Origin::start(move |_| first.clone()).await, Origin::start(move |_| second.clone()).await];
+    let pair = [
+        Origin::start(move |_| first.clone()).await,
+        Origin::start(move |_| second.clone()).await,
+    ];
     let lb = Lb::start(&config(&pair, settings)).await;
     (lb, pair)
 }
@@ -85,7 +88,11 @@ async fn the_first_one_may_answer_first_yet() {
     lb.wait_until_idle().await;
     assert_eq!((first.count(), second.count(), ejections(&lb).await), (1, 1, 0));
     let line = lb.log_lines(1).await.remove(0);
-    assert_eq!((&line["tries"], &line["server"]), (&2.into(), &first.addr().to_string().into()), "{line}");
+    assert_eq!(
+        (&line["tries"], &line["server"]),
+        (&2.into(), &first.addr().to_string().into()),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -93,7 +100,12 @@ async fn a_quick_one_is_asked_alone() {
     if lacks("hedging") {
         return;
     }
-    let (lb, [first, second]) = pair(Reply::text("first"), Reply::text("second"), "hedge = { after = \"20s\", max_percent = 100 }").await;
+    let (lb, [first, second]) = pair(
+        Reply::text("first"),
+        Reply::text("second"),
+        "hedge = { after = \"20s\", max_percent = 100 }",
+    )
+    .await;
     for _ in 0..20 {
         assert_eq!(lb.get("/").await.text(), "first");
     }
@@ -105,11 +117,20 @@ async fn whatever_fails_waits_for_the_other() {
     if lacks("hedging") {
         return;
     }
-    let failing = [busy_after(1), Reply::close(), Reply::reset(), Reply::raw("garbage\r\n\r\n").then(Step::Close)];
+    let failing = [
+        busy_after(1),
+        Reply::close(),
+        Reply::reset(),
+        Reply::raw("garbage\r\n\r\n").then(Step::Close),
+    ];
     for second in failing {
         let (lb, [first, other]) = pair(good_after(500, "first"), second, AT_ONCE).await;
         assert_eq!(lb.get("/").await.text(), "first");
-        assert_eq!((first.count(), other.count(), ejections(&lb).await), (1, 1, 1), "the second one has failed");
+        assert_eq!(
+            (first.count(), other.count(), ejections(&lb).await),
+            (1, 1, 1),
+            "the second one has failed"
+        );
         lb.wait_until_idle().await;
     }
     let late = |reply: Reply| reply.after(Duration::from_millis(400));
@@ -117,7 +138,11 @@ async fn whatever_fails_waits_for_the_other() {
     for first in [late(Reply::new(503)), closing] {
         let (lb, [one, other]) = pair(first, good_after(800, "second"), AT_ONCE).await;
         assert_eq!(lb.get("/").await.text(), "second");
-        assert_eq!((one.count(), other.count(), ejections(&lb).await), (1, 1, 1), "the first one has failed");
+        assert_eq!(
+            (one.count(), other.count(), ejections(&lb).await),
+            (1, 1, 1),
+            "the first one has failed"
+        );
         lb.wait_until_idle().await;
     }
 }
@@ -141,7 +166,11 @@ async fn when_both_fail_an_answer_stands() {
         return;
     }
     let closing = Reply::script(vec![Step::Pause(Duration::from_millis(600)), Step::Close]);
-    for (first, second) in [(busy_after(300), closing.clone()), (closing, busy_after(1)), (busy_after(300), busy_after(500))] {
+    for (first, second) in [
+        (busy_after(300), closing.clone()),
+        (closing, busy_after(1)),
+        (busy_after(300), busy_after(500)),
+    ] {
         let (lb, pair) = pair(first, second, AT_ONCE).await;
         let answer = lb.get("/").await;
         assert_eq!((answer.status, answer.text().as_str()), (503, "busy"));
@@ -299,7 +328,12 @@ async fn a_miss_that_fills_the_cache_may_have_a_second_server() {
         return;
     }
     let stored = Reply::text("stored").header("Cache-Control", "max-age=60");
-    let (lb, pair) = pair(Reply::never(), stored, &format!("{AT_ONCE}\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}")).await;
+    let (lb, pair) = pair(
+        Reply::never(),
+        stored,
+        &format!("{AT_ONCE}\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}"),
+    )
+    .await;
     for _ in 0..3 {
         assert_eq!(lb.get("/").await.text(), "stored");
     }
@@ -337,7 +371,10 @@ async fn a_client_that_leaves_leaves_both() {
     connection.write(Request::get("/").bytes()).await;
     pair[1].wait_for(1).await;
     drop(connection);
-    until("both connections are closed", async || pair.iter().all(|origin| origin.open_connections() == 0)).await;
+    until("both connections are closed", async || {
+        pair.iter().all(|origin| origin.open_connections() == 0)
+    })
+    .await;
     lb.wait_until_idle().await;
     assert_eq!(ejections(&lb).await, 0);
 }
@@ -347,9 +384,17 @@ async fn the_deadline_holds_for_both() {
     if lacks("hedging") {
         return;
     }
-    let (lb, pair) = pair(Reply::never(), Reply::never(), &format!("{AT_ONCE}\ntimeouts = {{ request = \"400ms\" }}")).await;
+    let (lb, pair) = pair(
+        Reply::never(),
+        Reply::never(),
+        &format!("{AT_ONCE}\ntimeouts = {{ request = \"400ms\" }}"),
+    )
+    .await;
     lb.get("/").await.assert_problem(504);
     assert_eq!(counts(&pair), [1, 1]);
-    until("both connections are closed", async || pair.iter().all(|origin| origin.open_connections() == 0)).await;
+    until("both connections are closed", async || {
+        pair.iter().all(|origin| origin.open_connections() == 0)
+    })
+    .await;
     lb.wait_until_idle().await;
 }
