@@ -52,7 +52,8 @@ impl Relay {
                     match Box::pin(self.race(client, request, exchange, first, &mut spare)).await {
                         Raced::Won(lane) => {
                             drop(spare);
-                            return Box::pin(self.pass_on(client, request, exchange, (lane.key, lane.connection), lane.upload)).await;
+                            let won = (lane.key, lane.connection);
+                            return Box::pin(self.pass_on(client, request, exchange, won, lane.upload)).await;
                         }
                         Raced::Again => continue,
                         Raced::Lost(trouble, reused) => (trouble, reused),

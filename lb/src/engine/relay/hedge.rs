@@ -33,7 +33,7 @@ pub(super) struct Lane {
 /// What came of it.
 pub(super) enum Raced {
     /// An answer to pass on.
-    Won(Lane),
+    Won(Box<Lane>),
     /// The answer was set aside, and another server is to be asked.
     Again,
     /// Nobody is left: how the last one failed, and whether its connection had served before.
@@ -127,12 +127,12 @@ impl Race {
     }
 
     /// Takes that lane out.
-    fn take(&mut self, second: bool) -> Option<Lane> {
+    fn take(&mut self, second: bool) -> Option<Box<Lane>> {
         if !second {
-            return self.first.take().map(|lane| *lane);
+            return self.first.take();
         }
         match std::mem::replace(&mut self.second, Second::None) {
-            Second::Asked(lane) => Some(*lane),
+            Second::Asked(lane) => Some(lane),
             _ => None,
         }
     }
