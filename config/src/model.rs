@@ -288,11 +288,15 @@ pub enum Balance {
     Random,
     /// The less loaded of two random servers.
     P2c,
+    /// The one of two random servers that is likely to answer sooner, by latency and load.
+    Ewma,
     /// A hash ring over what [`HashOn`] names.
     Hash(HashOn),
+    /// Maglev's look-up table over what [`HashOn`] names.
+    Maglev(HashOn),
 }
 
-/// What `balance = "hash"` hashes.
+/// What `balance = "hash"` and `"maglev"` hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashOn {
     /// The client's address (the one that `trusted_proxies` lets be believed).
@@ -551,7 +555,17 @@ impl Balance {
             Balance::RoundRobin => "round_robin",
             Balance::Random => "random",
             Balance::P2c => "p2c",
+            Balance::Ewma => "ewma",
             Balance::Hash(_) => "hash",
+            Balance::Maglev(_) => "maglev",
+        }
+    }
+
+    /// What it hashes, if it does.
+    pub fn hash_on(&self) -> Option<&HashOn> {
+        match self {
+            Balance::Hash(on) | Balance::Maglev(on) => Some(on),
+            _ => None,
         }
     }
 }

@@ -37,10 +37,24 @@ pub(super) struct Tries {
     /// The second server, while both work.
     pub(super) rival: Option<Rival>,
     permit: Option<RetryPermit>,
-    /// What `balance = "hash"` goes by.
+    /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
     pub(super) asked_at: Option<Instant>,
+    /// When the last piece of the request's body came.
+    pub(super) fed_at: Option<Instant>,
+    /// Asked, and no answer yet.
+    pub(super) awaited: bool,
     pub(super) answered_after: Option<Duration>,
+}
+
+impl Tries {
+    /// For how long the server that is asked has had all that the client has sent so far. It cannot answer what it has not got, so that a
+    /// slow upload does not make a slow server. `None`: it has answered, or nobody is asked.
+    fn thinks(&self) -> Option<Duration> {
+        let since = self.asked_at.filter(|_| self.awaited)?;
+        let since = self.fed_at.map_or(since, |fed| fed.max(since));
+        Some(since.elapsed())
+    }
 }
 
 /// An answer that was set aside while another server is asked. Its server works on the request until it is passed on or dropped.
@@ -52,7 +66,7 @@ pub(super) struct Spare {
 
 /// Tries that one request may make without getting a connection. They do not count as attempts, but a pool of a thousand servers that all refuse must
 /// not be dialled from end to end for every request.
-const UNREACHED: usize = 64;
+pub(crate) const UNREACHED: usize = 64;
 
 /// How a server failed to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,37 +144,40 @@ impl Exchange {
     /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first. A refusal is for the client unless an
     /// answer stands, as in [`Next::GiveUp`].
     pub fn server(&mut self) -> Turn {
+        let now = Instant::now();
         if self.is_late() {
             return Turn::Refuse(LATE);
         }
         if let Some(pause) = self.tries.pause.take() {
-            return Turn::Wait(Wait::until(Instant::now() + pause));
+            return Turn::Wait(Wait::until(now + pause));
         }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.pick() {
+            None => match self.pick(now) {
                 Ok(lease) => lease,
                 Err(why) => return Turn::Refuse(self.no_server(why)),
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
-        self.tries.asked_at = Some(Instant::now());
+        self.tries.asked_at = Some(now);
+        self.tries.awaited = true;
         Turn::Ask(server)
     }
 
-    fn pick(&self) -> Result<Lease, NoServer> {
-        self.pick_beside(&self.tries.tried)
+    fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
+        self.pick_beside(&self.tries.tried, now)
     }
 
     /// A server that is none of these.
-    pub(super) fn pick_beside(&self, tried: &[ServerId]) -> Result<Lease, NoServer> {
+    pub(super) fn pick_beside(&self, tried: &[ServerId], now: Instant) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(&Wanted {
+        let wanted = Wanted {
             hash: self.tries.hash,
             tried,
             sticky: None,
-        })
+        };
+        upstream.upstream.pick_at(&wanted, now)
     }
 
     fn no_server(&self, why: NoServer) -> Refusal {
@@ -225,9 +242,10 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
-        if let Some(lease) = &self.tries.lease {
-            lease.observed(elapsed, !failure_status(status));
+        if let (Some(lease), Some(latency)) = (&self.tries.lease, self.tries.thinks()) {
+            lease.observed(latency, !failure_status(status));
         }
+        self.tries.awaited = false;
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);
@@ -270,7 +288,7 @@ impl Exchange {
         {
             return false;
         }
-        let Ok(lease) = self.pick() else { return false };
+        let Ok(lease) = self.pick(Instant::now()) else { return false };
         let Some(upstream) = self.upstream() else { return false };
         if self.tries.count > 0 {
             match upstream.upstream.try_retry() {
@@ -288,9 +306,13 @@ impl Exchange {
 
     /// The server has nothing more to do for this request.
     pub(super) fn release(&mut self) {
-        self.tries.lease = None;
+        if let (Some(lease), Some(latency)) = (self.tries.lease.take(), self.tries.thinks()) {
+            lease.unanswered(latency);
+        }
         self.tries.spare = None;
-        self.tries.rival = None;
+        if let Some(rival) = self.tries.rival.take() {
+            rival.leave();
+        }
         self.tries.permit = None;
     }
 

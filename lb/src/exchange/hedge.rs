@@ -23,6 +23,15 @@ pub(super) struct Rival {
     asked_at: Option<Instant>,
 }
 
+impl Rival {
+    /// Nobody waits for it any longer.
+    pub(super) fn leave(self) {
+        if let Some(asked) = self.asked_at {
+            self.lease.unanswered(asked.elapsed());
+        }
+    }
+}
+
 /// How a try ended while another one goes on.
 #[derive(Debug, Clone, Copy)]
 pub enum Fall {
@@ -63,7 +72,7 @@ impl Exchange {
         let (upstream, first) = (self.upstream()?, self.tries.lease.as_ref()?);
         let mut tried = self.tries.tried.clone();
         tried.push(first.server().id());
-        let lease = self.pick_beside(&tried).ok()?;
+        let lease = self.pick_beside(&tried, Instant::now()).ok()?;
         // A backup is for when the others are down, and not for when they are slow.
         if (lease.server().backup() && !first.server().backup()) || !upstream.upstream.try_hedge() {
             return None;
@@ -98,13 +107,14 @@ impl Exchange {
             self.change_places();
         }
         let Some(loser) = self.tries.rival.take() else { return };
-        let Some(upstream) = self.upstream() else { return };
-        upstream.of(loser.lease.server()).done(client_closed_request());
-        // Of the one that was asked first it is known that it takes at least so long; of the other one, nothing.
-        if let (true, Some(asked)) = (rival, loser.asked_at) {
-            upstream.upstream.took(asked.elapsed());
-            loser.lease.observed(asked.elapsed(), true);
+        if let Some(upstream) = self.upstream() {
+            upstream.of(loser.lease.server()).done(client_closed_request());
+            // Of the one that was asked first it is known that it takes longer than most; of the other one, nothing.
+            if let (true, Some(asked)) = (rival, loser.asked_at) {
+                upstream.upstream.took(asked.elapsed());
+            }
         }
+        loser.leave();
     }
 
     /// One of two has failed; the other one is the current try from now on, and the only one. `rival`: it was the rival.
@@ -124,6 +134,7 @@ impl Exchange {
         if let Some(other) = self.tries.rival.take() {
             self.tries.lease = Some(other.lease);
             self.tries.asked_at = other.asked_at;
+            self.tries.awaited = true;
         }
     }
 

@@ -32,9 +32,11 @@ use std::time::Instant;
 use http::{Method, StatusCode};
 
 pub use answer::{Means, Verdict};
+pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
 pub use hedge::Fall;
 pub use record::Outcome;
+pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
 
@@ -163,6 +165,7 @@ impl Exchange {
     /// [`Refusal::BodyTooLarge`] once more than `max_body` has come.
     pub fn request_body(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.received += bytes as u64;
+        self.tries.fed_at = Some(Instant::now());
         if self.received > self.max_body {
             Err(self.refuse(Refusal::BodyTooLarge))
         } else {

@@ -7,7 +7,7 @@ use lb_config::{Action, HashOn};
 use super::head::RequestHead;
 use super::{Exchange, repeat, unix_millis};
 use crate::admit::{self, Client, RequestId};
-use crate::balance::hash_key;
+use crate::balance::{hash_address, hash_key};
 use crate::cache::{Follower, Hit, Reader};
 use crate::filter;
 use crate::reject::Refusal;
@@ -143,10 +143,7 @@ impl Exchange {
 
     fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
         match on {
-            HashOn::ClientIp => match self.client.address {
-                std::net::IpAddr::V4(ip) => hash_key(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash_key(&ip.octets()),
-            },
+            HashOn::ClientIp => hash_address(self.client.address),
             HashOn::Path => hash_key(target.forward()),
             HashOn::Header(name) => hash_key(head.get(name).unwrap_or_default()),
             HashOn::Cookie(name) => hash_key(filter::cookie(head, name).unwrap_or_default()),
