@@ -9,7 +9,7 @@ use super::{Arrivals, Failed, Machine, Outcome, Plan};
 
 /// Up to so many servers, each is shown by itself.
 const FEW: usize = 16;
-/// Servers that are unlike most, shown one by one.
+/// Servers that are unlike most, shown one by one, or several that stand together and are alike.
 const ODD: usize = 8;
 
 /// What was simulated, in a few lines.
@@ -27,12 +27,22 @@ fn write_heading(out: &mut String, plan: &Plan) -> std::fmt::Result {
         let each = if servers == 1 { "" } else { " each" };
         writeln!(out, "{}: {}{each}", count(servers as u64, "server"), describe(usual))?;
     }
-    let odd: Vec<_> = (1..).zip(&plan.machines).filter(|(_, machine)| Some(*machine) != usual).collect();
-    for (number, machine) in odd.iter().take(ODD) {
-        writeln!(out, "  but server {number}: {}", describe(machine))?;
+    let runs = plan.machines.chunk_by(|one, next| one == next).scan(1, |first, run| {
+        let from = *first;
+        *first += run.len();
+        Some((from, run))
+    });
+    let odd: Vec<_> = runs.filter(|(_, run)| run.first() != usual).collect();
+    for (from, run) in odd.iter().take(ODD) {
+        let Some(machine) = run.first() else { continue };
+        match run.len() {
+            1 => writeln!(out, "  but server {from}: {}", describe(machine))?,
+            n => writeln!(out, "  but servers {from}-{}: {} each", from + n - 1, describe(machine))?,
+        }
     }
-    if odd.len() > ODD {
-        writeln!(out, "  and {} others that differ", odd.len() - ODD)?;
+    let others: usize = odd.iter().skip(ODD).map(|(_, run)| run.len()).sum();
+    if others > 0 {
+        writeln!(out, "  and {} more that differ", count(others as u64, "server"))?;
     }
     match &plan.arrivals {
         Arrivals::Random { rate, requests, keys } => {
@@ -240,4 +250,52 @@ fn server_json(outcome: &Outcome, server: &super::ServerOutcome) -> Value {
         "ejections": server.ejections,
         "max_load": server.max_load,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Arrival, Latency};
+    use super::*;
+
+    #[test]
+    fn the_heading_tells_servers_apart() {
+        let mut machines = vec![Machine::new(Latency::Constant(0.01), std::num::NonZeroU32::new(1)); 30];
+        machines[0].fail = 0.015;
+        machines[3..6]
+            .iter_mut()
+            .for_each(|machine| machine.latency = Latency::Constant(0.2));
+        machines[9].down = vec![(1_000_000_000, 2_500_000_000)];
+        (10..30).step_by(2).for_each(|n| machines[n].workers = None);
+        let arrival = |at| Arrival {
+            at,
+            hash: 0,
+            idempotent: true,
+        };
+        let plan = Plan {
+            upstream: lb_config::Upstream::plain("users", Vec::new()),
+            machines,
+            arrivals: Arrivals::Recorded(vec![arrival(0), arrival(90_000_000_000)]),
+            seed: 7,
+        };
+        let expected = "\
+30 servers: 10ms, 1 worker each
+  but server 1: 10ms, 1 worker, 1.5 % of answers are 503
+  but servers 4-6: 200ms, 1 worker each
+  but server 10: 10ms, 1 worker, down from 1s to 2.5s
+  but server 11: 10ms, any number of workers
+  but server 13: 10ms, any number of workers
+  but server 15: 10ms, any number of workers
+  but server 17: 10ms, any number of workers
+  but server 19: 10ms, any number of workers
+  and 5 servers more that differ
+2 requests from a log, over 90s; seed 7
+";
+        assert_eq!(heading(&plan), expected);
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = [["a", "bb", "c"], ["long", "1", "22"]].map(|row| row.map(String::from).to_vec());
+        assert_eq!(aligned(&rows), "a     bb   c\nlong   1  22\n");
+    }
 }

@@ -131,14 +131,16 @@ fn words(command: &str) -> Vec<String> {
     words.collect()
 }
 
+/// With `UPDATE_DOCS=1`, documents and picture are written anew instead.
 #[tokio::test]
 async fn what_lb_simulate_is_said_to_print_and_to_draw_is_what_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let drawn = folder.path().join("plot.svg");
+    let update = std::env::var_os("UPDATE_DOCS").is_some();
     let mut seen = 0;
     for name in documents() {
-        let document = read(&name);
-        for block in blocks(&document).iter().filter(|block| block.text.starts_with("$ lb simulate ")) {
+        let mut document = read(&name);
+        for block in blocks(&read(&name)).iter().filter(|block| block.text.starts_with("$ lb simulate ")) {
             let (command, shown) = block.text.split_once('\n').unwrap();
             let mut arguments = words(command.trim_start_matches("$ lb "));
             let mut plot = None;
@@ -150,9 +152,19 @@ async fn what_lb_simulate_is_said_to_print_and_to_draw_is_what_it_does() {
                 }
             }
             let outcome = command::lb(&arguments).await;
-            assert_eq!(outcome.stdout, shown, "{name}:{}: {command}: {}", block.line, outcome.stderr);
-            if let Some(plot) = plot {
-                let drawn = fs::read_to_string(&drawn).unwrap();
+            let svg = plot.map(|plot| (plot, fs::read_to_string(&drawn).unwrap()));
+            if update {
+                document = document.replace(shown, &outcome.stdout);
+                fs::write(root().join(&name), &document).unwrap();
+                svg.iter().for_each(|(plot, drawn)| fs::write(root().join(plot), drawn).unwrap());
+            }
+            let shown = if update { &outcome.stdout } else { shown };
+            assert_eq!(
+                outcome.stdout, shown,
+                "{name}:{}: {command} (UPDATE_DOCS=1 writes it anew) {}",
+                block.line, outcome.stderr
+            );
+            if let Some((plot, drawn)) = svg {
                 assert!(
                     drawn == read(&plot),
                     "{name}:{}: {command} draws another {plot}:\n{drawn}",
