@@ -14,6 +14,10 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+mod hedge;
+
+pub use hedge::{Hedge, HedgeAfter};
+
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
 
@@ -195,6 +199,8 @@ pub struct Upstream {
     pub retry: Option<Retry>,
     /// Where requests wait while every server is at its limit; `None`: they do not.
     pub queue: Option<Queue>,
+    /// A second server for what is slow; `None`: never.
+    pub hedge: Option<Hedge>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }

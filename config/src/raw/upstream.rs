@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]` and its tables.
 
 use super::Shape::{Boolean, Duration, Either, Integer, List, OneOf, Pattern, Table, Text};
-use super::{Choice, Key, MANY, OFF, Preset, QUEUE, Shape, TableDef, URL_PATH, key};
+use super::{Choice, HEDGE, Key, MANY, OFF, Preset, QUEUE, Shape, TableDef, URL_PATH, key};
 
 /// `balance`.
 pub(crate) const BALANCE: Choice = Choice {
@@ -35,7 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &["slow_start", "circuit_breaker", "adaptive_concurrency", "hedge", "sticky"],
+    later: &["slow_start", "circuit_breaker", "adaptive_concurrency", "sticky"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -76,6 +76,7 @@ const UPSTREAM_KEYS: &[Key] = &[
         Table(&QUEUE),
         "Where requests wait while every server is at its limit. Without it, they get 503 at once.",
     ),
+    key("hedge", Table(&HEDGE), HEDGE.about),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];
 

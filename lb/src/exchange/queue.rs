@@ -29,7 +29,7 @@ impl Exchange {
     /// All servers are full: the request waits for one, if there is a queue and room in it. `until`: when it has waited before.
     pub(super) fn line_up(&mut self, until: Option<Instant>) -> Result<Lease, Turn> {
         let entry = match self.upstream() {
-            Some(state) => state.upstream.line_up(&self.wanted()),
+            Some(state) => state.upstream.line_up(&self.wanted(&self.tries.tried)),
             None => Err(NoServer::NoneHealthy),
         };
         match entry {

@@ -14,6 +14,8 @@ mod budget;
 mod check;
 mod eject;
 mod epoch;
+mod hedge;
+mod latency;
 mod lease;
 mod locked;
 mod orders;
@@ -50,6 +52,7 @@ pub use server::{Server, ServerId, ServerStatus, State};
 pub use standing::Duty;
 pub use wanted::Wanted;
 
+use hedge::Delay;
 use pool::Pool;
 use view::{Placed, Plan};
 
@@ -90,6 +93,7 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
+    delay: Delay,
 }
 
 impl Upstream {
@@ -118,6 +122,7 @@ impl Upstream {
             view,
             servers,
             by_slot,
+            delay: Delay::new(Instant::now()),
         }
     }
 

@@ -19,6 +19,7 @@ use rand::rngs::SmallRng;
 use super::budget::Budget;
 use super::check::Status;
 use super::epoch::Epoch;
+use super::latency::Latencies;
 use super::locked::Locked;
 use super::orders::Order;
 use super::queue::{Handed, Queue};
@@ -42,6 +43,7 @@ pub(super) struct Pool {
     /// Held by whoever makes views, so that none is made from weights that have just changed. Taken before `state`.
     shaping: Mutex<()>,
     pub(super) budget: Arc<Budget>,
+    pub(super) latencies: Latencies,
 }
 
 pub(super) struct State {
@@ -111,6 +113,7 @@ impl Pool {
             state: Mutex::new(state),
             shaping: Mutex::new(()),
             budget: Arc::new(Budget::new(now)),
+            latencies: Latencies::new(now),
         }
     }
 
