@@ -3,6 +3,8 @@
 //! [`crate::load`] is the only maker of a [`Config`]. A part of the file that is absent has its default already; a part that is off is
 //! `None`.
 
+mod sticky;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
@@ -16,6 +18,8 @@ use ipnet::IpNet;
 
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
+
+pub use sticky::Sticky;
 
 /// A whole configuration: the file and all that it includes.
 #[derive(Debug, Clone)]
@@ -189,6 +193,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Retries; `None` when they are `"off"`.
     pub retry: Option<Retry>,
+    /// Lets clients stay with their server; `None`: off.
+    pub sticky: Option<Sticky>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }

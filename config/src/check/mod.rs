@@ -8,6 +8,7 @@ mod health;
 mod matching;
 mod route;
 mod server;
+mod sticky;
 mod tls;
 mod upstream;
 

@@ -5,10 +5,12 @@
 
 mod route;
 mod server;
+mod sticky;
 mod upstream;
 
 pub(crate) use route::*;
 pub(crate) use server::*;
+pub(crate) use sticky::*;
 pub(crate) use upstream::*;
 
 /// A table of the file.

@@ -35,7 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &["slow_start", "circuit_breaker", "queue", "adaptive_concurrency", "hedge", "sticky"],
+    later: &["slow_start", "circuit_breaker", "queue", "adaptive_concurrency", "hedge"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -71,6 +71,7 @@ const UPSTREAM_KEYS: &[Key] = &[
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),
+    key("sticky", Table(&super::STICKY), super::STICKY.about),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];
 

@@ -34,9 +34,13 @@ pub(super) struct Tries {
     permit: Option<RetryPermit>,
     /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
+    /// The server that the client has stayed with.
+    pub(super) sticky: Option<ServerId>,
     pub(super) asked_at: Option<Instant>,
     /// When the last piece of the request's body came.
     pub(super) fed_at: Option<Instant>,
+    /// The last answer was one that says so.
+    pub(super) unwell: bool,
     /// Asked, and no answer yet.
     awaited: bool,
     pub(super) answered_after: Option<Duration>,
@@ -165,7 +169,7 @@ impl Exchange {
         let wanted = Wanted {
             hash: self.tries.hash,
             tried: &self.tries.tried,
-            sticky: None,
+            sticky: self.tries.sticky,
         };
         upstream.upstream.pick_at(&wanted, now)
     }
@@ -236,6 +240,7 @@ impl Exchange {
             lease.observed(latency, !failure_status(status));
         }
         self.tries.awaited = false;
+        self.tries.unwell = failure_status(status);
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);

@@ -132,7 +132,10 @@ impl Exchange {
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
-        self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        let hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        let cookies = upstream.upstream.cookies();
+        let sticky = cookies.and_then(|cookies| cookies.server(filter::cookie(head, cookies.name())?));
+        (self.tries.hash, self.tries.sticky) = (hash, sticky);
         let by_key = self.route().is_some_and(|route| route.config.retry_idempotency_key);
         self.repeatable = repeat::idempotent(&self.method) || (by_key && repeat::promised(&self.method, head));
         self.set_deadline();

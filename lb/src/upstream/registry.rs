@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::check::{self, Check, CheckKey, Pace, Secured, Status};
 use super::pool::Pool;
+use super::sticky::OwnKey;
 use super::{ResolvedUpstream, Server, Upstream};
 use crate::tls::UpstreamTls;
 
@@ -24,6 +25,7 @@ use crate::tls::UpstreamTls;
 pub struct Registry {
     epoch: Arc<AtomicU64>,
     pace: Arc<Pace>,
+    own_key: OwnKey,
     inner: Mutex<Inner>,
 }
 
@@ -65,7 +67,7 @@ impl Registry {
         };
         let servers = resolved.servers.into_iter().map(server).collect();
         drop(inner);
-        Arc::new(Upstream::new(config.clone(), pool, servers))
+        Arc::new(Upstream::new(config.clone(), pool, servers, &self.own_key))
     }
 
     /// Makes these upstreams the ones in force, and their checks the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
