@@ -16,6 +16,10 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+mod hedge;
+
+pub use hedge::{Hedge, HedgeAfter};
+
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
 
@@ -195,6 +199,8 @@ pub struct Upstream {
     pub retry: Option<Retry>,
     /// Lets clients stay with their server; `None`: off.
     pub sticky: Option<Sticky>,
+    /// A second server for what is slow; `None`: never.
+    pub hedge: Option<Hedge>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::address::address;
 use super::header::host_value;
 use super::health::{health_check, passive_health};
+use super::hedge::hedge;
 use super::sticky::sticky;
 use super::tls;
 use crate::fields::{Check, Fields};
@@ -35,6 +36,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let sticky = fields.optional("sticky", sticky);
+    let hedge = fields.optional("hedge", hedge);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -49,6 +51,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         timeouts: timeouts?,
         retry: retry?,
         sticky: sticky?,
+        hedge: hedge?,
         keepalive: keepalive?,
     })
 }

@@ -9,6 +9,7 @@
 //! | [`Exchange::server`]: I need a server | [`Turn`]: this one, wait and ask again, or a refusal |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
+//! | [`Exchange::hedge`]: it has not answered for some time | another server to ask as well, or none |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
 //! | [`Exchange::record`]: it is over, thus | the metrics and the log line |
 //!
@@ -20,6 +21,7 @@ mod caching;
 mod deadline;
 mod forward;
 pub mod head;
+mod hedge;
 mod record;
 mod repeat;
 mod request;
@@ -33,6 +35,7 @@ use http::{Method, StatusCode};
 pub use answer::{Means, Verdict, X_LB_DRAIN};
 pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
+pub use hedge::Fall;
 pub use record::Outcome;
 pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
@@ -202,7 +205,7 @@ fn unix_millis() -> u64 {
 }
 
 /// Whether a server's status counts as its failure, and may be retried.
-fn failure_status(status: StatusCode) -> bool {
+pub(crate) fn failure_status(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT

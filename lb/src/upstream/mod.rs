@@ -13,6 +13,8 @@ mod address;
 mod budget;
 mod check;
 mod eject;
+mod hedge;
+mod latency;
 mod lease;
 mod orders;
 mod pool;
@@ -48,6 +50,7 @@ pub use standing::Duty;
 pub use sticky::Cookies;
 pub use wanted::Wanted;
 
+use hedge::Delay;
 use pool::Pool;
 use sticky::OwnKey;
 use view::{Placed, Plan};
@@ -75,6 +78,7 @@ pub struct Upstream {
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
     cookies: Option<Cookies>,
+    delay: Delay,
 }
 
 impl Upstream {
@@ -106,6 +110,7 @@ impl Upstream {
             view,
             servers,
             by_slot,
+            delay: Delay::new(Instant::now()),
         }
     }
 
