@@ -24,8 +24,8 @@ pub enum Engine {
 pub const PINGORA_LACKS: &[&str] = &[
     "answers that stand",
     "half-closed tunnels",
+    "hedging",
     "kept connections",
-    "logged endings",
     "request deadline",
     "strict answers",
     "strict interim answers",

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::address::address;
 use super::header::host_value;
 use super::health::{health_check, passive_health};
+use super::hedge::hedge;
 use super::tls;
 use crate::fields::{Check, Fields};
 use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
@@ -33,6 +34,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let panic_percent = fields.integer("panic_percent");
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
+    let hedge = fields.optional("hedge", hedge);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -46,6 +48,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         panic_percent: panic_percent?,
         timeouts: timeouts?,
         retry: retry?,
+        hedge: hedge?,
         keepalive: keepalive?,
     })
 }

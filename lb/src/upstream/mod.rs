@@ -13,6 +13,8 @@ mod address;
 mod budget;
 mod check;
 mod eject;
+mod hedge;
+mod latency;
 mod lease;
 mod orders;
 mod pool;
@@ -46,6 +48,7 @@ pub use server::{Server, ServerId, ServerStatus, State};
 pub use standing::Duty;
 pub use wanted::Wanted;
 
+use hedge::Delay;
 use pool::Pool;
 use view::{Placed, Plan};
 
@@ -71,6 +74,7 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
+    delay: Delay,
 }
 
 impl Upstream {
@@ -99,6 +103,7 @@ impl Upstream {
             view,
             servers,
             by_slot,
+            delay: Delay::new(Instant::now()),
         }
     }
 

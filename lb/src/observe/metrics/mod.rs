@@ -192,6 +192,7 @@ impl RouteMetrics {
 pub struct UpstreamMetrics {
     latency: Histogram,
     retries: Counter,
+    hedges: Counter,
 }
 
 impl UpstreamMetrics {
@@ -200,9 +201,19 @@ impl UpstreamMetrics {
         self.latency.observe(latency);
     }
 
-    /// Counts a try that is not a request's first.
+    /// Counts a try after one that failed.
     pub fn retried(&self) {
         self.retries.add(1);
+    }
+
+    /// Counts a second server that was asked because the first one was slow.
+    pub fn hedged(&self) {
+        self.hedges.add(1);
+    }
+
+    /// How often that happened so far.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.get()
     }
 
     /// Retries so far.

@@ -135,6 +135,28 @@ fn a_server_that_leaves_the_file_comes_back_without_its_orders() {
     assert_eq!(in_flight(&back), [1, 1]);
 }
 
+#[tokio::test]
+async fn an_upstream_that_leaves_the_file_comes_back_without_its_orders() {
+    let registry = Registry::new();
+    let runtime = tokio::runtime::Handle::current();
+    let file = config(servers(&[1, 1]));
+    let first = build(&registry, &file);
+    registry.commit(std::slice::from_ref(&first), &runtime);
+    let under_way = leases(&first, 2);
+    order(&first, 0, Duty::Down);
+    weigh(&first, 1, 5);
+    registry.commit(std::slice::from_ref(&first), &runtime);
+    assert_eq!(states(&first)[0], State::Down, "still there");
+    drop(first);
+    registry.commit(&[], &runtime);
+    let back = build(&registry, &file);
+    registry.commit(std::slice::from_ref(&back), &runtime);
+    assert_eq!(in_flight(&back), [1, 1]);
+    assert_eq!(states(&back), [State::Healthy; 2]);
+    assert_eq!(back.servers()[1].status().weight, 1);
+    drop(under_way);
+}
+
 #[test]
 fn what_is_built_and_never_comes_into_force_ends_no_order() {
     let registry = Registry::new();
