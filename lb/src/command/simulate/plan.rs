@@ -24,9 +24,6 @@ pub(super) fn make(args: &SimulateArgs) -> Result<(Plan, Vec<Balance>), Stop> {
     if let Some(servers) = args.servers {
         upstream.servers = (1..=servers).map(made_up).collect();
     }
-    if upstream.hedge.is_some() {
-        eprintln!("lb: hedge is not simulated: a slow request has one server at a time");
-    }
     let balances = balances(args, &upstream, file.is_some())?;
     let machines = machines(args, &mut upstream)?;
     if upstream.servers.iter().all(|server| server.weight == 0) {
