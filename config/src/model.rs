@@ -3,6 +3,8 @@
 //! [`crate::load`] is the only maker of a [`Config`]. A part of the file that is absent has its default already; a part that is off is
 //! `None`.
 
+mod sticky;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
@@ -24,6 +26,7 @@ use crate::mentions::Mentions;
 mod overload;
 
 pub use overload::Queue;
+pub use sticky::Sticky;
 
 /// A whole configuration: the file and all that it includes.
 #[derive(Debug, Clone)]
@@ -199,6 +202,8 @@ pub struct Upstream {
     pub retry: Option<Retry>,
     /// Where requests wait while every server is at its limit; `None`: they do not.
     pub queue: Option<Queue>,
+    /// Lets clients stay with their server; `None`: off.
+    pub sticky: Option<Sticky>,
     /// A second server for what is slow; `None`: never.
     pub hedge: Option<Hedge>,
     /// Idle connections kept for each server; 0 keeps none.

@@ -201,7 +201,12 @@ const WIDEST: usize = 140;
 /// problems also go to logs.
 fn excerpt(source: &Source, start: usize, end: usize) -> Option<(String, usize)> {
     let line = source.line(start);
-    if (start, end) == (0, 0) || line.trim().is_empty() || line.contains("token") || line.chars().count() > WIDEST {
+    if (start, end) == (0, 0)
+        || line.trim().is_empty()
+        || line.contains("token")
+        || line.contains("secret")
+        || line.chars().count() > WIDEST
+    {
         return None;
     }
     let (_, column) = source.position(start);

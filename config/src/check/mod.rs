@@ -10,6 +10,7 @@ mod matching;
 mod overload;
 mod route;
 mod server;
+mod sticky;
 mod tls;
 mod upstream;
 

@@ -7,6 +7,7 @@ use super::header::host_value;
 use super::health::{health_check, passive_health};
 use super::hedge::hedge;
 use super::overload::queue;
+use super::sticky::sticky;
 use super::tls;
 use crate::fields::{Check, Fields};
 use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
@@ -36,6 +37,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let queue = fields.optional("queue", queue);
+    let sticky = fields.optional("sticky", sticky);
     let hedge = fields.optional("hedge", hedge);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
@@ -51,6 +53,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         timeouts: timeouts?,
         retry: retry?,
         queue: queue?,
+        sticky: sticky?,
         hedge: hedge?,
         keepalive: keepalive?,
     })

@@ -7,12 +7,14 @@ mod hedge;
 mod overload;
 mod route;
 mod server;
+mod sticky;
 mod upstream;
 
 pub(crate) use hedge::*;
 pub(crate) use overload::*;
 pub(crate) use route::*;
 pub(crate) use server::*;
+pub(crate) use sticky::*;
 pub(crate) use upstream::*;
 
 /// A table of the file.

@@ -35,7 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &["slow_start", "circuit_breaker", "adaptive_concurrency", "sticky"],
+    later: &["slow_start", "circuit_breaker", "adaptive_concurrency"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -76,6 +76,7 @@ const UPSTREAM_KEYS: &[Key] = &[
         Table(&QUEUE),
         "Where requests wait while every server is at its limit. Without it, they get 503 at once.",
     ),
+    key("sticky", Table(&super::STICKY), super::STICKY.about),
     key("hedge", Table(&HEDGE), HEDGE.about),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];

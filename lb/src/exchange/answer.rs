@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, header};
 
 use super::forward::{After, Spare};
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::{Exchange, failure_status};
+use crate::admit::Scheme;
 use crate::cache::{CACHE_PURGE, CACHE_TAG};
 use crate::filter;
 use crate::reject::{Problem, Refusal};
@@ -129,7 +130,22 @@ impl Exchange {
         out.remove(&CACHE_PURGE);
         out.remove(&X_LB_DRAIN);
         self.edit_cache_status(out);
+        self.edit_sticky(out);
         self.edit_outgoing(out);
+    }
+
+    /// Has the client stay with the server that has answered, where it does not do so already. Not by an answer that is one for everybody,
+    /// nor by one that says that the server is not well.
+    fn edit_sticky(&self, out: &mut impl Editor) {
+        if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last)
+            && let Some(cookies) = upstream.upstream.cookies()
+            && self.tries.sticky != Some(server.id())
+            && !self.stores()
+            && !self.tries.unwell
+            && let Some(cookie) = cookies.set_cookie(upstream.upstream.position(server), self.client.scheme == Scheme::Https)
+        {
+            out.add(&header::SET_COOKIE, cookie);
+        }
     }
 
     /// Edits the head of an answer of `lb`'s own.

@@ -44,9 +44,13 @@ pub(super) struct Tries {
     permit: Option<RetryPermit>,
     /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
+    /// The server that the client has stayed with.
+    pub(super) sticky: Option<ServerId>,
     pub(super) asked_at: Option<Instant>,
     /// When the last piece of the request's body came.
     pub(super) fed_at: Option<Instant>,
+    /// The last answer was one that says so.
+    pub(super) unwell: bool,
     /// Asked, and no answer yet.
     pub(super) awaited: bool,
     pub(super) answered_after: Option<Duration>,
@@ -197,7 +201,7 @@ impl Exchange {
         Wanted {
             hash: self.tries.hash,
             tried,
-            sticky: None,
+            sticky: self.tries.sticky,
         }
     }
 
@@ -278,6 +282,7 @@ impl Exchange {
             lease.observed(latency, !failure_status(status));
         }
         self.tries.awaited = false;
+        self.tries.unwell = failure_status(status);
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);

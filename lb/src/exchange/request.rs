@@ -132,8 +132,12 @@ impl Exchange {
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
-        let hedges = upstream.upstream.config().hedge.is_some() && self.is_hedgeable(head);
+        let cookies = upstream.upstream.cookies();
+        let sticky = cookies.and_then(|cookies| cookies.server(filter::cookie(head, cookies.name())?));
+        // A client that stays with a server must not be taken from it by whoever is faster.
+        let hedges = upstream.upstream.config().hedge.is_some() && sticky.is_none() && self.is_hedgeable(head);
         let hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        self.tries.sticky = sticky;
         let by_key = self.route().is_some_and(|route| route.config.retry_idempotency_key);
         self.repeatable = repeat::idempotent(&self.method) || (by_key && repeat::promised(&self.method, head));
         self.tries.hedges = hedges;

@@ -27,6 +27,7 @@ mod server;
 mod simulated;
 mod slot;
 mod standing;
+mod sticky;
 mod view;
 mod wanted;
 
@@ -50,10 +51,12 @@ pub use registry::Registry;
 pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
 pub use standing::Duty;
+pub use sticky::Cookies;
 pub use wanted::Wanted;
 
 use hedge::Delay;
 use pool::Pool;
+use sticky::OwnKey;
 use view::{Placed, Plan};
 
 /// Why there is no server for a request.
@@ -93,11 +96,12 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
+    cookies: Option<Cookies>,
     delay: Delay,
 }
 
 impl Upstream {
-    fn new(config: lb_config::Upstream, pool: Arc<Pool>, servers: Vec<Arc<Server>>) -> Self {
+    fn new(config: lb_config::Upstream, pool: Arc<Pool>, servers: Vec<Arc<Server>>, own: &OwnKey) -> Self {
         let placed = |server: &'_ Arc<Server>| server.id().slot();
         let mut by_slot = vec![0; servers.iter().map(|server| placed(server) + 1).max().unwrap_or(0)];
         for (n, server) in (0u32..).zip(&servers) {
@@ -116,7 +120,10 @@ impl Upstream {
             panic_percent: config.panic_percent,
             servers: servers.iter().map(placed).collect(),
         });
+        let cookies = config.sticky.as_ref();
+        let cookies = cookies.map(|sticky| Cookies::new(&config.name, sticky, own, &servers));
         Self {
+            cookies,
             config,
             pool,
             view,
@@ -139,6 +146,11 @@ impl Upstream {
     /// Its servers in file order, a host name's addresses in order.
     pub fn servers(&self) -> &[Arc<Server>] {
         &self.servers
+    }
+
+    /// The cookies by which clients stay with a server, if they do.
+    pub fn cookies(&self) -> Option<&Cookies> {
+        self.cookies.as_ref()
     }
 
     /// Where a server of this upstream stands in [`Upstream::servers`].

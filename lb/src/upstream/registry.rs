@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use super::check::{self, Check, CheckKey, Pace, Secured, Status};
 use super::epoch::Epoch;
 use super::pool::Pool;
+use super::sticky::OwnKey;
 use super::{ResolvedUpstream, Server, Upstream};
 use crate::tls::UpstreamTls;
 
@@ -24,6 +25,7 @@ use crate::tls::UpstreamTls;
 pub struct Registry {
     epoch: Arc<Epoch>,
     pace: Arc<Pace>,
+    own_key: OwnKey,
     inner: Mutex<Inner>,
 }
 
@@ -65,7 +67,7 @@ impl Registry {
         };
         let servers = resolved.servers.into_iter().map(server).collect();
         drop(inner);
-        Arc::new(Upstream::new(config.clone(), pool, servers))
+        Arc::new(Upstream::new(config.clone(), pool, servers, &self.own_key))
     }
 
     /// Makes these upstreams the ones in force. Those who wait for a server get theirs; and their checks are the ones that run: what is new

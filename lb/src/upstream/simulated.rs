@@ -13,6 +13,7 @@ use lb_config::{Address, UpstreamServer};
 use super::check::{Check, CheckKey};
 use super::pool::Pool;
 use super::resolve::ResolvedServer;
+use super::sticky::OwnKey;
 use super::{ResolvedAddress, Server, Upstream};
 
 impl Upstream {
@@ -30,7 +31,7 @@ impl Upstream {
             Arc::new(Server::new(&pool, server, config, check))
         };
         let servers = config.servers.iter().map(server).collect();
-        Self::new(config.clone(), pool, servers)
+        Self::new(config.clone(), pool, servers, &OwnKey::default())
     }
 
     /// A check of the server at this position has ended.

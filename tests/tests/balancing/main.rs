@@ -8,6 +8,7 @@ mod gauges;
 mod leases;
 mod least_conn;
 mod limits;
+mod sticky;
 
 use lb_tests::client::{Connection, Request};
 use lb_tests::lb::Lb;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::load::{Counts, Load};
 use lb_tests::origin::{Origin, Reply};
@@ -94,4 +95,16 @@ async fn with_ewma_a_slow_server_is_hardly_noticed() {
     let outcome = drill("balance = \"ewma\"").await;
     outcome.assert_little_slower();
     outcome.report("one of three servers 20 × slower, ewma");
+}
+
+/// A hedge that wins ends the request at the slow one, so that `least_conn` sends the next one there sooner: at the default delay, which
+/// follows the slowest twentieth, more are slow than may be hedged. A delay of one's own, and room for every slow one, is what helps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_least_conn_and_hedging_a_slow_server_is_hardly_noticed() {
+    if lacks("hedging") {
+        return;
+    }
+    let outcome = drill("balance = \"least_conn\"\nhedge = { after = \"75ms\", max_percent = 20 }").await;
+    outcome.assert_little_slower();
+    outcome.report("one of three servers 20 × slower, least_conn and hedge");
 }
