@@ -8,10 +8,12 @@ mod health;
 mod matching;
 mod route;
 mod server;
+mod servers;
 mod tls;
 mod upstream;
 
 pub(crate) use address::is_host_name;
+pub(crate) use servers::file as servers_file;
 
 use crate::fields::{Check, Fields};
 use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Upstream};
