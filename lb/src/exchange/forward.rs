@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode, header};
 
 use super::head::{Editor, RequestHead};
-use super::{Exchange, idempotent};
+use super::{Exchange, Turn, failure_status, idempotent};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
-use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId};
+use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId, Wanted};
 
 /// What is known of the servers that were asked.
 #[derive(Default)]
@@ -102,27 +102,28 @@ pub enum Next {
 }
 
 impl Exchange {
-    /// The server to ask now: the one of the lease that is held, or a new one.
-    ///
-    /// # Errors
-    /// The refusal for the client when there is none.
-    pub fn server(&mut self) -> Result<Arc<Server>, Refusal> {
+    /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first.
+    pub fn server(&mut self) -> Turn {
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
             None => match self.pick() {
                 Ok(lease) => lease,
-                Err(why) => return Err(self.no_server(why)),
+                Err(why) => return Turn::Refuse(self.no_server(why)),
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
         self.tries.asked_at = Some(Instant::now());
-        Ok(server)
+        Turn::Ask(server)
     }
 
     fn pick(&self) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(self.tries.hash, &self.tries.tried)
+        upstream.upstream.pick(&Wanted {
+            hash: self.tries.hash,
+            tried: &self.tries.tried,
+            sticky: None,
+        })
     }
 
     fn no_server(&mut self, why: NoServer) -> Refusal {
@@ -186,6 +187,9 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
+        if let Some(lease) = &self.tries.lease {
+            lease.observed(elapsed, !failure_status(status));
+        }
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);

@@ -13,9 +13,9 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
-use super::{Connection, failure, of_http2, reply};
+use super::{Connection, failure, of_http2, presence, reply};
 use crate::cache::Follower;
-use crate::exchange::{Decision, Exchange, Next, Outcome, Sent, Verdict};
+use crate::exchange::{Decision, Exchange, Next, Outcome, Sent, Turn, Verdict};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -67,15 +67,7 @@ impl Phases {
         // The session watches the client meanwhile, so the head is needed apart from it.
         let head = session.req_header().clone();
         let request = Request(&head, Body::Announced);
-        let joined = tokio::select! {
-            joined = follower.wait(&request) => joined,
-            left = session.as_downstream_mut().read_body_or_idle(true) => {
-                return Err(match left {
-                    Err(error) => error.into_down(),
-                    Ok(_) => Error::new_down(ErrorType::ConnectionClosed),
-                });
-            }
-        };
+        let joined = presence::unless_gone(session, follower.wait(&request)).await?;
         Ok(exchange.joined(joined, &request))
     }
 }
@@ -160,12 +152,16 @@ impl ProxyHttp for Phases {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Some(exchange) = ctx.exchange.as_mut() else {
             return Err(Error::new_in(REFUSED));
         };
-        let Ok(server) = exchange.server() else {
-            return Err(Error::new_in(REFUSED));
+        let server = loop {
+            match exchange.server() {
+                Turn::Ask(server) => break server,
+                Turn::Refuse(_) => return Err(Error::new_in(REFUSED)),
+                Turn::Wait(wait) => presence::unless_gone(session, wait.over()).await?,
+            }
         };
         let mut peer = match server.address() {
             ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),
