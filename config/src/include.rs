@@ -30,10 +30,10 @@ pub(crate) fn load(path: &Path, environment: &Environment<'_>) -> Loaded {
     loader.loaded(table)
 }
 
-/// Reads a file that cannot include others.
-pub(crate) fn load_alone(path: &Path, environment: &Environment<'_>) -> Loaded {
+/// What a file says that cannot include others.
+pub(crate) fn load_alone(path: &Path, bytes: &[u8], environment: &Environment<'_>) -> Loaded {
     let mut loader = Loader::new(environment);
-    let table = loader.parsed(path, None).map(|Parsed { table, reports, lost }| {
+    let table = loader.text(path, bytes).map(|Parsed { table, reports, lost }| {
         loader.reports.extend(reports);
         loader.lost = loader.lost.max(lost);
         table
@@ -107,16 +107,19 @@ impl<'a> Loader<'a> {
     }
 
     fn parsed(&mut self, path: &Path, from: Option<Place>) -> Option<Parsed> {
-        let file = self.sources.len();
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
+        match std::fs::read(path) {
+            Ok(bytes) => self.text(path, &bytes),
             Err(error) => {
                 self.unreadable(path, from, &error);
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn text(&mut self, path: &Path, bytes: &[u8]) -> Option<Parsed> {
+        let file = self.sources.len();
         // A byte order mark is no part of the text.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(error) => {

@@ -277,7 +277,7 @@ pub enum Address {
     Unix(PathBuf),
     /// A name that is looked up again and again: one server for each address that it has at the time.
     Dns(DnsName),
-    /// A file with servers, read again when it changes: [`crate::load_servers`].
+    /// A file with servers, read again when it changes: [`crate::parse_servers`].
     File(PathBuf),
 }
 

@@ -20,6 +20,7 @@ pub mod server;
 pub mod snapshot;
 pub mod tls;
 pub mod upstream;
+mod watched;
 
 #[cfg(test)]
 pub(crate) mod test_head;

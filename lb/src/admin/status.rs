@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::observe::{Gauges, ServerGauges, ServerMetrics};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
-use crate::upstream::State;
+use crate::upstream::{SourceStatus, State};
 
 /// The state of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +54,20 @@ pub struct UpstreamStatus {
     pub balance: String,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
+    /// Its entries that stand for servers which come and go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovery: Vec<DiscoveryStatus>,
+}
+
+/// An entry of `servers` that stands for servers which come and go.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DiscoveryStatus {
+    /// As the configuration has it: `dns://users.internal:3000`, `file:///etc/lb/servers.toml`.
+    pub source: String,
+    /// When a look last went well (RFC 3339).
+    pub refreshed_at: Option<String>,
+    /// What was wrong with the last look.
+    pub error: Option<String>,
 }
 
 /// A server.
@@ -160,6 +174,15 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
         name: state.upstream.name().to_string(),
         balance: state.upstream.config().balance.name().to_string(),
         servers: servers.collect(),
+        discovery: state.resolved.sources().into_iter().map(discovery).collect(),
+    }
+}
+
+fn discovery(source: SourceStatus) -> DiscoveryStatus {
+    DiscoveryStatus {
+        source: source.source,
+        refreshed_at: source.refreshed.and_then(|at| OffsetDateTime::from(at).format(&Rfc3339).ok()),
+        error: source.error,
     }
 }
 

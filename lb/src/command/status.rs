@@ -59,6 +59,13 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
     )?;
     for upstream in &status.upstreams {
         writeln!(out, "\nupstream {} ({})", upstream.name, upstream.balance)?;
+        for source in &upstream.discovery {
+            let since = source.refreshed_at.as_deref().unwrap_or("never");
+            match &source.error {
+                None => writeln!(out, "  {} refreshed {since}", source.source)?,
+                Some(error) => writeln!(out, "  {} refreshed {since}, then failed: {error}", source.source)?,
+            }
+        }
         writeln!(
             out,
             "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",

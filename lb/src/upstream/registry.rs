@@ -48,7 +48,7 @@ impl Registry {
     pub fn build(
         self: &Arc<Self>,
         config: &lb_config::Upstream,
-        resolved: ResolvedUpstream,
+        resolved: &ResolvedUpstream,
         tls: Option<&Arc<UpstreamTls>>,
     ) -> Arc<Upstream> {
         let mut inner = self.inner();
@@ -62,7 +62,7 @@ impl Registry {
             let check = key.map(|key| inner.check(key, secured, &self.epoch));
             Arc::new(Server::new(&pool, server, config.passive_health.clone(), check))
         };
-        let servers = resolved.servers.into_iter().map(server).collect();
+        let servers = resolved.servers.iter().cloned().map(server).collect();
         drop(inner);
         Arc::new(Upstream::new(config.clone(), pool, servers))
     }

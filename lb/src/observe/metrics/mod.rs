@@ -192,6 +192,7 @@ impl RouteMetrics {
 pub struct UpstreamMetrics {
     latency: Histogram,
     retries: Counter,
+    discovery_failures: Counter,
 }
 
 impl UpstreamMetrics {
@@ -203,6 +204,16 @@ impl UpstreamMetrics {
     /// Counts a try that is not a request's first.
     pub fn retried(&self) {
         self.retries.add(1);
+    }
+
+    /// Counts a look for servers that failed.
+    pub fn discovery_failed(&self) {
+        self.discovery_failures.add(1);
+    }
+
+    /// Looks for servers that failed, so far.
+    pub fn discovery_failures(&self) -> u64 {
+        self.discovery_failures.get()
     }
 
     /// Retries so far.

@@ -139,6 +139,15 @@ fn upstreams(handles: &Handles, page: &mut Page) {
         .iter()
         .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.retries()));
     page.counter("lb_retries_total", "Tries that were not a request's first.", retries);
+    let failures = handles
+        .upstreams
+        .iter()
+        .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.discovery_failures()));
+    page.counter(
+        "lb_discovery_failures_total",
+        "Looks for servers (dns://, file://) that failed.",
+        failures,
+    );
 }
 
 fn servers(servers: &[ServerGauges], page: &mut Page) {
