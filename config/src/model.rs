@@ -292,11 +292,15 @@ pub enum Balance {
     Random,
     /// The less loaded of two random servers.
     P2c,
+    /// The one of two random servers that is likely to answer sooner, by latency and load.
+    Ewma,
     /// A hash ring over what [`HashOn`] names.
     Hash(HashOn),
+    /// Maglev's look-up table over what [`HashOn`] names.
+    Maglev(HashOn),
 }
 
-/// What `balance = "hash"` hashes.
+/// What `balance = "hash"` and `"maglev"` hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashOn {
     /// The client's address (the one that `trusted_proxies` lets be believed).
@@ -366,6 +370,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// Of a kept connection that nobody uses.
     pub idle: Duration,
+    /// From a request's head to the head of its answer, all tries and waits together; `None`: no limit.
+    pub request: Option<Duration>,
 }
 
 /// `retry`.
@@ -419,6 +425,8 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// Caching; `None`: off.
     pub cache: Option<RouteCache>,
+    /// A POST or PATCH with an `Idempotency-Key` may be tried again.
+    pub retry_idempotency_key: bool,
     /// Bytes of a request body here; `None`: as in [`Limits`].
     pub max_body: Option<u64>,
     /// Who may come; empty: everybody.
@@ -551,7 +559,17 @@ impl Balance {
             Balance::RoundRobin => "round_robin",
             Balance::Random => "random",
             Balance::P2c => "p2c",
+            Balance::Ewma => "ewma",
             Balance::Hash(_) => "hash",
+            Balance::Maglev(_) => "maglev",
+        }
+    }
+
+    /// What it hashes, if it does.
+    pub fn hash_on(&self) -> Option<&HashOn> {
+        match self {
+            Balance::Hash(on) | Balance::Maglev(on) => Some(on),
+            _ => None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod upstream;
 
 pub(crate) use address::is_host_name;
 pub(crate) use servers::file as servers_file;
+pub(crate) use upstream::{balance, upstream};
 
 use crate::fields::{Check, Fields};
 use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Upstream};
@@ -90,7 +91,7 @@ fn named_upstream(cx: &Check<'_>, entry: &Entry) -> Option<Upstream> {
         }
         return None;
     }
-    let upstream = upstream::upstream(cx, &entry.node, name);
+    let upstream = upstream(cx, &entry.node, name);
     // The name stands in URLs of the admin API and in labels of metrics.
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
         cx.report(
@@ -121,6 +122,7 @@ fn only_route(fields: &Fields<'_>, names: &[&str]) -> Option<Vec<Route>> {
             request_headers: Default::default(),
             response_headers: Default::default(),
             cache: None,
+            retry_idempotency_key: false,
             max_body: None,
             allow: Vec::new(),
             deny: Vec::new(),

@@ -14,7 +14,7 @@ use crate::suggest::nearest;
 use crate::tree::{Node, Value};
 
 /// The upstream of this name.
-pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstream> {
+pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstream> {
     let fields = Fields::open(cx, node, &UPSTREAM)?;
     let hash_on = fields.read("hash_on", hash_on);
     let balance = fields.read("balance", |cx, node| {
@@ -47,13 +47,15 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
 }
 
 /// An algorithm by its name. A `hash_on` with problems has been reported, so that any other does until it is right.
-fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
+pub(crate) fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
     match name {
         "least_conn" => Some(Balance::LeastConn),
         "round_robin" => Some(Balance::RoundRobin),
         "random" => Some(Balance::Random),
         "p2c" => Some(Balance::P2c),
+        "ewma" => Some(Balance::Ewma),
         "hash" => Some(Balance::Hash(hash_on.clone().unwrap_or(HashOn::ClientIp))),
+        "maglev" => Some(Balance::Maglev(hash_on.clone().unwrap_or(HashOn::ClientIp))),
         _ => None,
     }
 }
@@ -93,11 +95,13 @@ pub(super) fn first_is_at(cx: &Check<'_>, first: Place) -> String {
 fn timeouts(cx: &Check<'_>, node: &Node) -> Option<Timeouts> {
     let fields = Fields::open(cx, node, &TIMEOUTS)?;
     let [connect, read, write, idle] = ["connect", "read", "write", "idle"].map(|name| fields.read(name, read::timeout));
+    let request = fields.optional("request", read::timeout);
     Some(Timeouts {
         connect: connect?,
         read: read?,
         write: write?,
         idle: idle?,
+        request: request?,
     })
 }
 

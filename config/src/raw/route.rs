@@ -1,6 +1,6 @@
 //! `[[routes]]` and its tables.
 
-use super::Shape::{Duration, Integer, List, Number, Pattern, Size, Table, Text};
+use super::Shape::{Boolean, Duration, Integer, List, Number, Pattern, Size, Table, Text};
 use super::{HEADERS, Key, NETWORK, Preset, TableDef, URL_PATH, key};
 
 /// `redirect.status`.
@@ -13,16 +13,7 @@ pub(crate) static ROUTE: TableDef = TableDef {
     title: "[[routes]]",
     about: "What is done with which requests. All conditions must hold; one of upstream, redirect and respond says what is done.",
     keys: ROUTE_KEYS,
-    later: &[
-        "split",
-        "mirror",
-        "rate_limit",
-        "auth",
-        "compress",
-        "error_pages",
-        "fault",
-        "retry_idempotency_key",
-    ],
+    later: &["split", "mirror", "rate_limit", "auth", "compress", "error_pages", "fault"],
 };
 
 const ROUTE_KEYS: &[Key] = &[
@@ -51,6 +42,12 @@ const ROUTE_KEYS: &[Key] = &[
     key("request_headers", Table(&HEADER_EDITS), "Edits of the request's headers."),
     key("response_headers", Table(&HEADER_EDITS), "Edits of the response's headers."),
     key("cache", Table(&ROUTE_CACHE), "Caches responses. Off without it."),
+    key(
+        "retry_idempotency_key",
+        Boolean,
+        "A POST or PATCH with an Idempotency-Key is tried again as if its method were idempotent.",
+    )
+    .default(Preset::Boolean(false)),
     key("max_body", Size, "The largest request body here; without it, as in [limits]."),
     key("allow", List(&NETWORK), "The only clients that may come."),
     key("deny", List(&NETWORK), "Clients that may not come, even if allowed.").default(Preset::List(&[])),

@@ -6,8 +6,8 @@ use super::{Choice, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
 /// `balance`.
 pub(crate) const BALANCE: Choice = Choice {
     what: "balance",
-    names: &["least_conn", "round_robin", "random", "p2c", "hash"],
-    later: &["ewma", "maglev"],
+    names: &["least_conn", "round_robin", "random", "p2c", "ewma", "hash", "maglev"],
+    later: &[],
 };
 /// `protocol`.
 pub(crate) const PROTOCOL: Choice = Choice {
@@ -50,10 +50,10 @@ const UPSTREAM_KEYS: &[Key] = &[
     key(
         "balance",
         OneOf(BALANCE.names),
-        "How a server is chosen: the least busy by its weight, smooth weighted round robin, at random by weight, the less busy of two, or by a hash ring.",
+        "How a server is chosen: the least busy by its weight, smooth weighted round robin, at random by weight, the less busy of two, the one of two that is likely to answer sooner, or by the hash of something, on a ring or in Maglev's table.",
     )
     .text("least_conn"),
-    key("hash_on", Pattern("^(client_ip|path|header:.+|cookie:.+)$"), "What balance = \"hash\" goes by.").text("client_ip"),
+    key("hash_on", Pattern("^(client_ip|path|header:.+|cookie:.+)$"), "What balance = \"hash\" and \"maglev\" go by.").text("client_ip"),
     key(
         "servers",
         List(&SERVER_SHAPE),
@@ -201,8 +201,13 @@ pub(crate) static TIMEOUTS: TableDef = TableDef {
         key("read", Duration, "Between two reads of an answer, and until its first byte.").text("30s"),
         key("write", Duration, "Between two writes of a request.").text("30s"),
         key("idle", Duration, "Of a kept connection that nobody uses.").text("60s"),
+        key(
+            "request",
+            Duration,
+            "From a request's head to the head of its answer, all tries and waits together; no limit without it.",
+        ),
     ],
-    later: &["request"],
+    later: &[],
 };
 
 /// `retry`.

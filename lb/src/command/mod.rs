@@ -9,6 +9,7 @@ mod explain;
 mod reload;
 mod run;
 mod schema;
+mod simulate;
 mod status;
 
 use std::path::PathBuf;
@@ -45,6 +46,9 @@ enum Command {
     /// Say what would become of a request, without sending anything
     #[command(after_help = "Example:\n  lb explain -X POST -H 'Host: api.example.com' http://127.0.0.1:8080/users")]
     Explain(explain::ExplainArgs),
+    /// Try the balancing on simulated servers and arrivals
+    #[command(after_help = simulate::HELP)]
+    Simulate(Box<simulate::SimulateArgs>),
     /// Have a running lb load its file again
     #[command(after_help = "Example:\n  lb reload --admin 127.0.0.1:9901")]
     Reload(AdminArgs),
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args.file),
         Command::Check(args) => check::run(&args.file),
         Command::Explain(args) => explain::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Schema => schema::run(),

@@ -17,9 +17,11 @@
 
 mod answer;
 mod caching;
+mod deadline;
 mod forward;
 pub mod head;
 mod record;
+mod repeat;
 mod request;
 mod turn;
 
@@ -28,9 +30,11 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-pub use answer::Verdict;
+pub use answer::{Means, Verdict};
+pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
 pub use record::Outcome;
+pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
 
@@ -75,7 +79,11 @@ pub struct Exchange {
     client: Client,
     id: RequestId,
     started: Instant,
+    /// When there must be an answer.
+    deadline: Option<Instant>,
     method: Method,
+    /// It may be sent once more although a server has had it.
+    repeatable: bool,
     /// Index into the snapshot's routes.
     route: Option<usize>,
     /// Bytes of body that the client has sent so far.
@@ -99,7 +107,9 @@ impl Exchange {
             },
             id: new_id(),
             started: Instant::now(),
+            deadline: None,
             method: Method::GET,
+            repeatable: false,
             route: None,
             received: 0,
             max_body: snapshot.config.limits.max_body,
@@ -138,8 +148,8 @@ impl Exchange {
     }
 
     /// Whether the request may be sent once more although a server may have had it (RFC 9110 §9.2.2).
-    pub fn is_idempotent(&self) -> bool {
-        idempotent(&self.method)
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable
     }
 
     /// Counts what has come from the client through a tunnel. No limit holds there.
@@ -153,6 +163,7 @@ impl Exchange {
     /// [`Refusal::BodyTooLarge`] once more than `max_body` has come.
     pub fn request_body(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.received += bytes as u64;
+        self.tries.fed_at = Some(Instant::now());
         if self.received > self.max_body {
             Err(self.refuse(Refusal::BodyTooLarge))
         } else {
@@ -188,14 +199,6 @@ fn new_id() -> RequestId {
 fn unix_millis() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
-}
-
-/// Whether repeating the request has the effect of making it once (RFC 9110 §9.2.2).
-fn idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
 }
 
 /// Whether a server's status counts as its failure, and may be retried.

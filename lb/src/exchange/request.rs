@@ -5,9 +5,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lb_config::{Action, HashOn};
 
 use super::head::RequestHead;
-use super::{Exchange, unix_millis};
+use super::{Exchange, repeat, unix_millis};
 use crate::admit::{self, Client, RequestId};
-use crate::balance::hash_key;
+use crate::balance::{hash_address, hash_key};
 use crate::cache::{Follower, Hit, Reader};
 use crate::filter;
 use crate::reject::Refusal;
@@ -133,14 +133,14 @@ impl Exchange {
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
         self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        let by_key = self.route().is_some_and(|route| route.config.retry_idempotency_key);
+        self.repeatable = repeat::idempotent(&self.method) || (by_key && repeat::promised(&self.method, head));
+        self.set_deadline();
     }
 
     fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
         match on {
-            HashOn::ClientIp => match self.client.address {
-                std::net::IpAddr::V4(ip) => hash_key(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash_key(&ip.octets()),
-            },
+            HashOn::ClientIp => hash_address(self.client.address),
             HashOn::Path => hash_key(target.forward()),
             HashOn::Header(name) => hash_key(head.get(name).unwrap_or_default()),
             HashOn::Cookie(name) => hash_key(filter::cookie(head, name).unwrap_or_default()),

@@ -19,6 +19,7 @@ mod pool;
 mod registry;
 mod resolve;
 mod server;
+mod simulated;
 mod slot;
 mod view;
 mod wanted;
@@ -119,10 +120,14 @@ impl Upstream {
     /// # Errors
     /// Why there is none.
     pub fn pick(&self, wanted: &Wanted<'_>) -> Result<Lease, NoServer> {
-        self.pick_at(wanted, Instant::now)
+        self.pick_at(wanted, Instant::now())
     }
 
-    pub(crate) fn pick_at(&self, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<Lease, NoServer> {
+    /// As [`Upstream::pick`], at this time.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Lease, NoServer> {
         let slot = self.pool.take(self.view, wanted, now)?;
         Ok(Lease::new(self.servers[self.by_slot[slot] as usize].clone()))
     }
@@ -134,13 +139,21 @@ impl Upstream {
 
     /// Counts a request for the retry budget: each once, when it arrives.
     pub fn request_seen(&self) {
-        self.pool.budget.request_seen(Instant::now());
+        self.request_seen_at(Instant::now());
+    }
+
+    pub(crate) fn request_seen_at(&self, now: Instant) {
+        self.pool.budget.request_seen(now);
     }
 
     /// Permission for one retry; `None` when retries are off or the budget is used up.
     pub fn try_retry(&self) -> Option<RetryPermit> {
+        self.try_retry_at(Instant::now())
+    }
+
+    pub(crate) fn try_retry_at(&self, now: Instant) -> Option<RetryPermit> {
         let retry = self.config.retry.as_ref()?;
-        self.pool.budget.try_retry(retry.budget_percent, Instant::now())
+        self.pool.budget.try_retry(retry.budget_percent, now)
     }
 }
 

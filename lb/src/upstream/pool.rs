@@ -18,8 +18,9 @@ use rand::rngs::SmallRng;
 
 use super::budget::Budget;
 use super::slot::Slot;
-use super::view::{Placed, View};
+use super::view::{Live, Placed, View};
 use super::{NoServer, ResolvedAddress, ServerId, Wanted};
+use crate::balance::Latency;
 
 /// See the module.
 pub(super) struct Pool {
@@ -31,10 +32,11 @@ pub(super) struct Pool {
 }
 
 struct State {
-    /// By slot, like the two after it.
+    /// By slot, like the three after it.
     slots: Vec<Slot>,
     loads: Vec<u32>,
     turns: Vec<i32>,
+    latencies: Vec<Latency>,
     by_address: HashMap<ResolvedAddress, usize>,
     free: BTreeSet<usize>,
     generation: u32,
@@ -60,6 +62,7 @@ impl Pool {
             slots: Vec::new(),
             loads: Vec::new(),
             turns: Vec::new(),
+            latencies: Vec::new(),
             by_address: HashMap::new(),
             free: BTreeSet::new(),
             generation: 0,
@@ -74,6 +77,13 @@ impl Pool {
             state: Mutex::new(state),
             budget: Arc::new(Budget::new(now)),
         }
+    }
+
+    /// One whose choices depend on nothing but the seed and what it is told.
+    pub(super) fn seeded(name: Arc<str>, start: Instant, seed: u64) -> Self {
+        let pool = Self::new(name, Arc::default(), start);
+        pool.lock().random = SmallRng::seed_from_u64(seed);
+        pool
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -120,11 +130,11 @@ impl Pool {
     }
 
     /// Chooses a server and takes it, in one step. The caller owes a [`release`](Self::release).
-    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
+    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
         let returned = state.catch_up(epoch, now);
-        let taken = state.take(view, wanted);
+        let taken = state.take(view, wanted, now);
         drop(state);
         self.log_returned(&returned);
         taken
@@ -135,11 +145,21 @@ impl Pool {
         self.lock().release(id.slot(), succeeded);
     }
 
+    /// What a try has taught about a server's latency.
+    pub(super) fn observed(&self, id: ServerId, latency: Duration, ok: bool, now: Instant) {
+        self.lock().latencies[id.slot()].observe(latency, ok, now);
+    }
+
+    /// A server was given up on that had not answered after so long.
+    pub(super) fn unanswered(&self, id: ServerId, after: Duration, now: Instant) {
+        self.lock().latencies[id.slot()].observe_unanswered(after, now);
+    }
+
     /// A failure that is this server's. It may be what ejects it.
     pub(super) fn failed(&self, id: ServerId, passive: Option<&PassiveHealth>, now: Instant) {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, || now);
+        let returned = state.catch_up(epoch, now);
         let ejected = state.failed(id.slot(), passive, now);
         drop(state);
         self.log_returned(&returned);
@@ -153,7 +173,7 @@ impl Pool {
     pub(super) fn any_usable(&self, view: u64, now: Instant) -> bool {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, || now);
+        let returned = state.catch_up(epoch, now);
         let usable = state.views.iter().any(|candidate| candidate.id == view && candidate.any_usable());
         drop(state);
         self.log_returned(&returned);
@@ -203,12 +223,14 @@ impl State {
             Some(slot) => {
                 self.slots[slot] = fresh;
                 self.turns[slot] = 0;
+                self.latencies[slot] = Latency::default();
                 slot
             }
             None => {
                 self.slots.push(fresh);
                 self.loads.push(0);
                 self.turns.push(0);
+                self.latencies.push(Latency::default());
                 self.slots.len() - 1
             }
         };
@@ -227,18 +249,15 @@ impl State {
     }
 
     /// Ends ejections whose time is over, and brings every view up to date. Who has returned.
-    fn catch_up(&mut self, epoch: u64, now: impl FnOnce() -> Instant) -> Vec<ResolvedAddress> {
+    fn catch_up(&mut self, epoch: u64, now: Instant) -> Vec<ResolvedAddress> {
         let mut returned = Vec::new();
-        if let Some(first) = self.next_return {
-            let now = now();
-            if first <= now {
-                let back = self
-                    .slots
-                    .iter_mut()
-                    .filter_map(|slot| slot.return_by(now).then(|| slot.address.clone()).flatten());
-                returned.extend(back);
-                self.ejections_changed();
-            }
+        if self.next_return.is_some_and(|first| first <= now) {
+            let back = self
+                .slots
+                .iter_mut()
+                .filter_map(|slot| slot.return_by(now).then(|| slot.address.clone()).flatten());
+            returned.extend(back);
+            self.ejections_changed();
         }
         for view in &mut self.views {
             if !view.is_current(epoch) {
@@ -253,11 +272,12 @@ impl State {
         self.views.iter_mut().for_each(|view| view.stale = true);
     }
 
-    fn take(&mut self, view: u64, wanted: &Wanted<'_>) -> Result<usize, NoServer> {
+    fn take(&mut self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
         let Self {
             slots,
             loads,
             turns,
+            latencies,
             views,
             random,
             ..
@@ -273,7 +293,15 @@ impl State {
         let kept = sticky.filter(|slot| view.keeps(*slot, loads) && !tried.clone().any(|tried| tried == *slot));
         let slot = match kept {
             Some(slot) => slot,
-            None => view.choose(loads, turns, tried, wanted.hash, random)?,
+            None => {
+                let mut live = Live {
+                    loads,
+                    latencies,
+                    turns,
+                    random,
+                };
+                view.choose(&mut live, tried, wanted.hash, now)?
+            }
         };
         self.add(slot, 1);
         Ok(slot)

@@ -60,7 +60,7 @@ impl Registry {
                 .as_ref()
                 .map(|check| CheckKey::new(&server.address, check, config.host.as_ref(), secured.as_ref()));
             let check = key.map(|key| inner.check(key, secured, &self.epoch));
-            Arc::new(Server::new(&pool, server, config.passive_health.clone(), check))
+            Arc::new(Server::new(&pool, server, config, check))
         };
         let servers = resolved.servers.iter().cloned().map(server).collect();
         drop(inner);

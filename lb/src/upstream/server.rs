@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_config::PassiveHealth;
+use lb_config::{Balance, PassiveHealth};
 
 use super::ResolvedAddress;
 use super::check::{Check, CheckReport, Status};
@@ -84,18 +84,21 @@ pub struct Server {
     name: Arc<str>,
     config: ResolvedServer,
     passive: Option<PassiveHealth>,
+    /// Whether anything goes by how long it takes.
+    learns_latency: bool,
     check: Option<Arc<Check>>,
     pool: Arc<Pool>,
 }
 
 impl Server {
-    pub(super) fn new(pool: &Arc<Pool>, config: ResolvedServer, passive: Option<PassiveHealth>, check: Option<Arc<Check>>) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, config: ResolvedServer, upstream: &lb_config::Upstream, check: Option<Arc<Check>>) -> Self {
         let (id, name) = (pool.pin(&config.address), config.address.to_string().into());
         Self {
             id,
             name,
             config,
-            passive,
+            passive: upstream.passive_health.clone(),
+            learns_latency: upstream.balance == Balance::Ewma,
             check,
             pool: pool.clone(),
         }
@@ -209,8 +212,17 @@ impl Server {
         self.pool.failed(self.id, self.passive.as_ref(), now);
     }
 
-    /// What a try has taught about it. Nothing goes by that yet.
-    pub(super) fn observed_at(&self, _latency: Duration, _ok: bool, _now: Instant) {}
+    pub(super) fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
+        if self.learns_latency {
+            self.pool.observed(self.id, latency, ok, now);
+        }
+    }
+
+    pub(super) fn unanswered_at(&self, after: Duration, now: Instant) {
+        if self.learns_latency {
+            self.pool.unanswered(self.id, after, now);
+        }
+    }
 
     pub(super) fn release(&self, succeeded: bool) {
         self.pool.release(self.id, succeeded);

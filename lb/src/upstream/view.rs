@@ -12,6 +12,7 @@
 //! ones. They are no overflow: while the others are merely full, requests wait or are refused.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 
@@ -19,7 +20,7 @@ use super::NoServer;
 use super::check::{Check, Status};
 use super::resolve::ResolvedServer;
 use super::slot::Slot;
-use crate::balance::{self, Algorithm, Entrant, Field, NOT_ELIGIBLE, rank, shares};
+use crate::balance::{self, Algorithm, Entrant, Field, Latency, NOT_ELIGIBLE, rank, shares};
 
 /// A server as one configuration has it.
 pub(super) struct Member {
@@ -69,6 +70,14 @@ pub(super) struct Placed<'a> {
     pub(super) server: &'a ResolvedServer,
     pub(super) name: &'a Arc<str>,
     pub(super) check: Option<&'a Arc<Check>>,
+}
+
+/// What algorithms see of the live state, by slot.
+pub(super) struct Live<'a> {
+    pub(super) loads: &'a [u32],
+    pub(super) latencies: &'a [Latency],
+    pub(super) turns: &'a mut [i32],
+    pub(super) random: &'a mut SmallRng,
 }
 
 impl View {
@@ -167,11 +176,10 @@ impl View {
     /// Chooses among the eligible that are not in `tried`.
     pub(super) fn choose(
         &mut self,
-        loads: &[u32],
-        turns: &mut [i32],
+        live: &mut Live<'_>,
         tried: impl Iterator<Item = usize> + Clone,
         hash: u64,
-        random: &mut SmallRng,
+        now: Instant,
     ) -> Result<usize, NoServer> {
         for backup in [false, true] {
             let tier = &mut self.tiers[usize::from(backup)];
@@ -183,9 +191,9 @@ impl View {
                     *rank = NOT_ELIGIBLE;
                 }
             }
-            let chosen = tier.pick(loads, turns, hash, random);
+            let chosen = tier.pick(live, hash, now);
             for slot in tried.clone() {
-                self.update(slot, loads[slot]);
+                self.update(slot, live.loads[slot]);
             }
             if let Some(slot) = chosen {
                 return Ok(slot);
@@ -272,17 +280,18 @@ impl Tier {
         }
     }
 
-    fn pick(&mut self, loads: &[u32], turns: &mut [i32], hash: u64, random: &mut SmallRng) -> Option<usize> {
+    fn pick(&mut self, live: &mut Live<'_>, hash: u64, now: Instant) -> Option<usize> {
         let width = self.ranks.len();
-        let (ranks, weights, shares) = (&self.ranks, &self.weights, &self.shares);
         let mut field = Field {
-            ranks,
-            weights,
-            shares,
-            loads: &loads[..width],
-            turns: &mut turns[..width],
+            ranks: &self.ranks,
+            weights: &self.weights,
+            shares: &self.shares,
+            loads: &live.loads[..width],
+            latencies: &live.latencies[..width],
+            now,
+            turns: &mut live.turns[..width],
         };
-        self.algorithm.pick(&mut field, hash, random)
+        self.algorithm.pick(&mut field, hash, live.random)
     }
 }
 

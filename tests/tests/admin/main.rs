@@ -7,6 +7,7 @@ mod commands;
 mod explain;
 mod metrics;
 mod probes;
+mod simulate;
 mod start;
 mod status;
 

@@ -53,6 +53,8 @@ pub(super) struct Upload {
     read_timeout: Duration,
     write_timeout: Duration,
     done: bool,
+    /// Nothing more is sent, to whomever.
+    left: bool,
 }
 
 impl Upload {
@@ -71,6 +73,7 @@ impl Upload {
             read_timeout,
             write_timeout: Duration::MAX,
             done: false,
+            left: false,
         }
     }
 
@@ -86,6 +89,22 @@ impl Upload {
     /// Whether the request could be sent again.
     pub(super) fn is_replayable(&self) -> bool {
         self.kept
+    }
+
+    /// Ends: the answer comes from a server that was asked before. `whole`: it was sent everything.
+    pub(super) fn leave(&mut self, whole: bool) {
+        self.done = whole;
+        self.left = true;
+    }
+
+    /// Whether there is more to send.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.done && !self.left
+    }
+
+    /// Whether the server is what it waits for.
+    pub(super) fn waits_for_server(&self) -> bool {
+        self.server_waits.is_some()
     }
 
     /// Whether all has been sent.

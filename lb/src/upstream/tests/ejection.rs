@@ -46,7 +46,7 @@ fn a_failing_server_is_out_for_its_time_and_comes_back_clean() {
     assert_eq!(states(&users, start), [State::Ejected, State::Healthy, State::Healthy]);
     let picks = |now| {
         (0..30)
-            .map(|_| users.pick_at(&Wanted::default(), || now).expect("a server").server().id())
+            .map(|_| users.pick_at(&Wanted::default(), now).expect("a server").server().id())
             .collect::<Vec<_>>()
     };
     assert!(!picks(start + seconds(9)).contains(&users.servers()[0].id()));
@@ -80,7 +80,7 @@ fn c04_what_is_out_at_once_is_rounded_down_and_never_the_last() {
             fail(&users, round % pool, 1, now);
         }
         assert_eq!(ejected(&users, now), expected, "of {pool} at {percent} %");
-        assert!(users.pick_at(&Wanted::default(), || now).is_ok());
+        assert!(users.pick_at(&Wanted::default(), now).is_ok());
     }
 }
 
@@ -130,7 +130,7 @@ fn a_backup_takes_over_from_the_ejected() {
     let now = Instant::now();
     let next = || {
         users
-            .pick_at(&Wanted::default(), || now)
+            .pick_at(&Wanted::default(), now)
             .expect("a server")
             .server()
             .name()
@@ -187,8 +187,8 @@ proptest! {
             let out = ejected(&users, now);
             prop_assert!(out * 100 <= total * usize::from(percent));
             prop_assert!(out == 0 || out < total);
-            prop_assert_eq!(users.pick_at(&Wanted::default(), || now).is_ok(), total > 0);
-            if let Ok(lease) = users.pick_at(&Wanted::default(), || now) {
+            prop_assert_eq!(users.pick_at(&Wanted::default(), now).is_ok(), total > 0);
+            if let Ok(lease) = users.pick_at(&Wanted::default(), now) {
                 prop_assert_ne!(lease.server().status_at(now).state, State::Ejected);
             }
         }
