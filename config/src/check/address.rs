@@ -91,6 +91,7 @@ fn dns_name(text: &str) -> Result<(&str, Option<u16>), Option<String>> {
             quote(&format!(":{port}"))
         ))),
         None if is_host_name(text) && text.starts_with('_') => Ok((text, None)),
+        None if is_host_name(text) => Err(Some(format!("the port is missing: {}", quote(&format!("dns://{text}:3000"))))),
         _ => match network(text)? {
             Address::Host(..) => Ok(text.rsplit_once(':').map_or((text, None), |(name, port)| (name, port.parse().ok()))),
             _ => Err(Some(format!("an IP address is not looked up: write {}", quote(text)))),

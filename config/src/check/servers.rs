@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::address::address;
 use super::upstream::first_is_at;
 use crate::fields::{Check, Fields};
-use crate::model::{Address, Upstream, UpstreamServer};
+use crate::model::{Address, Protocol, Upstream, UpstreamServer};
 use crate::problem::Report;
 use crate::raw::{SERVER_ENTRY, SERVERS_FILE};
 use crate::read::{self, bad};
@@ -50,36 +50,34 @@ pub(crate) fn file(cx: &Check<'_>, root: &Node, upstream: &Upstream) -> Option<V
         return None;
     };
     let mut right = true;
-    let mut wrong = |node: &Node, report: Report| {
+    let mut wrong = |node: &Node, why: &str, help: String| {
         right = false;
-        cx.report(
-            report
-                .help(format!("see [{}]", upstream_path(upstream)))
-                .found(cx.source(node.at).slice(node.at)),
-        );
+        cx.report(Report::at(node.at, why).found(cx.source(node.at).slice(node.at)).help(help));
     };
-    let by_tls = upstream.protocol == crate::model::Protocol::Https;
+    let name = &upstream.name;
+    let by_tls = upstream.protocol == Protocol::Https;
     let checked_port = upstream.health_check.as_ref().and_then(|check| check.port);
     for (server, node) in servers.iter().zip(nodes) {
         match &server.address {
-            Address::File(_) => wrong(node, Report::at(node.at, "a file of servers cannot name another one")),
-            Address::Unix(_) if checked_port.is_some() => {
-                wrong(
-                    node,
-                    Report::at(node.at, "a server on a Unix socket, where the health check has a `port`"),
-                );
-            }
-            address if by_tls && upstream.tls_name(address).is_none() => {
-                wrong(node, Report::at(node.at, "no name to verify this server's certificate by"));
-            }
+            Address::File(_) => wrong(
+                node,
+                "a file of servers cannot name another one",
+                format!("name it in [upstreams.{name}]"),
+            ),
+            Address::Unix(_) if checked_port.is_some() => wrong(
+                node,
+                "a server on a Unix socket has no port to check",
+                format!("[upstreams.{name}.health_check] says `port`"),
+            ),
+            address if by_tls && upstream.tls_name(address).is_none() => wrong(
+                node,
+                "no name to verify this server's certificate by",
+                format!("write `sni` in [upstreams.{name}.tls], or that name as `host`"),
+            ),
             _ => {}
         }
     }
     right.then_some(servers)
-}
-
-fn upstream_path(upstream: &Upstream) -> String {
-    format!("upstreams.{}", upstream.name)
 }
 
 /// One of `servers`: an address, or a table.

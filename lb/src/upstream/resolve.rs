@@ -310,8 +310,9 @@ mod tests {
     use super::*;
     use crate::observe::Metrics;
 
-    async fn resolve(config: &lb_config::Upstream) -> Result<ResolvedUpstream, ResolveError> {
-        super::resolve(config, &Discovery::new(Metrics::new())).await
+    async fn resolve(config: &lb_config::Upstream) -> Result<Vec<ResolvedServer>, ResolveError> {
+        let resolved = super::resolve(config, &Discovery::new(Metrics::new())).await?;
+        Ok(resolved.servers)
     }
 
     fn found(weights: &[u16]) -> Vec<FoundServer> {
@@ -355,30 +356,27 @@ mod tests {
         let mut server = server("10.0.0.1:80", 3);
         server.address = host("localhost");
         server.backup = true;
-        let resolved = resolve(&config(vec![server])).await.ok().expect("localhost");
-        assert!(!resolved.servers.is_empty());
-        for server in &resolved.servers {
+        let resolved = resolve(&config(vec![server])).await.expect("localhost");
+        assert!(!resolved.is_empty());
+        for server in &resolved {
             let ResolvedAddress::Ip(address) = &server.address else {
                 panic!("no IP address: {server:?}")
             };
             assert!(address.ip().is_loopback() && address.port() == 3000 && server.weight == 3 && server.backup);
         }
-        let mut sorted = resolved.servers.clone();
+        let mut sorted = resolved.clone();
         sorted.sort_by(|a, b| a.address.cmp(&b.address));
         sorted.dedup_by(|a, b| a.address == b.address);
-        assert_eq!(sorted, resolved.servers);
+        assert_eq!(sorted, resolved);
     }
 
     #[tokio::test]
     async fn an_address_that_comes_twice_is_one_server() {
         let mut named = server("10.0.0.1:80", 3);
         named.address = host("127.0.0.9");
-        let resolved = resolve(&config(vec![server("127.0.0.9:3000", 2), named]))
-            .await
-            .ok()
-            .expect("addresses");
-        assert_eq!(resolved.servers.len(), 1);
-        assert_eq!(resolved.servers[0].weight, 2);
+        let resolved = resolve(&config(vec![server("127.0.0.9:3000", 2), named])).await.expect("addresses");
+        assert_eq!(resolved.len(), 1);
+        assert_eq!(resolved[0].weight, 2);
     }
 
     #[tokio::test]
@@ -386,7 +384,7 @@ mod tests {
         let mut servers = vec![server("10.0.0.1:80", 1), server("10.0.0.2:80", 1), server("10.0.0.3:80", 1)];
         servers[0].address = host("no-such-host.invalid");
         servers[2].address = Address::Unix("x".repeat(200).into());
-        let error = resolve(&config(servers)).await.err().expect("no addresses");
+        let error = resolve(&config(servers)).await.expect_err("no addresses");
         assert_eq!(error.servers.len(), 2);
         let text = error.to_string();
         assert!(text.contains("upstream users: server no-such-host.invalid:3000: "), "{text}");

@@ -21,6 +21,7 @@ const METRICS: &[&str] = &[
     "lb_upstream_healthy",
     "lb_upstream_ejections_total",
     "lb_retries_total",
+    "lb_discovery_failures_total",
     "lb_cache_requests_total",
     "lb_cache_bytes",
     "lb_cache_objects",
