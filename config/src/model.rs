@@ -187,6 +187,8 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// Passive ejection; `None` when it is `"off"`.
     pub passive_health: Option<PassiveHealth>,
+    /// Below that share of healthy servers, ejected ones are used again: 0 (never) to 100.
+    pub panic_percent: u8,
     /// Timeouts towards servers.
     pub timeouts: Timeouts,
     /// Retries; `None` when they are `"off"`.
@@ -343,6 +345,13 @@ pub enum CheckKind {
         host: Option<HeaderValue>,
         /// The statuses that pass, for example 200 to 299.
         expect: RangeInclusive<u16>,
+    },
+    /// `grpc.health.v1.Health/Check`, which must answer SERVING.
+    Grpc {
+        /// The service that is asked about; empty: the server as a whole.
+        service: Arc<str>,
+        /// The `:authority`; `None`: the upstream's `host`, else the server's address.
+        host: Option<HeaderValue>,
     },
 }
 

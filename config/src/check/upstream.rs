@@ -28,6 +28,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let unix = servers.iter().flatten().find(|server| matches!(server.address, Address::Unix(_)));
     let health_check = fields.optional("health_check", |cx, node| health_check(cx, node, unix));
     let passive_health = fields.read("passive_health", |cx, node| read::off_or_table(cx, node, passive_health));
+    let panic_percent = fields.integer("panic_percent");
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let keepalive = fields.integer("keepalive");
@@ -40,6 +41,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         host: host?,
         health_check: health_check?,
         passive_health: passive_health?,
+        panic_percent: panic_percent?,
         timeouts: timeouts?,
         retry: retry?,
         keepalive: keepalive?,

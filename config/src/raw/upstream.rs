@@ -18,8 +18,8 @@ pub(crate) const PROTOCOL: Choice = Choice {
 /// `health_check.type`.
 pub(crate) const CHECK: Choice = Choice {
     what: "type",
-    names: &["http", "tcp"],
-    later: &["grpc"],
+    names: &["http", "tcp", "grpc"],
+    later: &[],
 };
 /// `retry.on`.
 pub(crate) const RETRY_ON: Choice = Choice {
@@ -35,15 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &[
-        "panic_percent",
-        "slow_start",
-        "circuit_breaker",
-        "queue",
-        "adaptive_concurrency",
-        "hedge",
-        "sticky",
-    ],
+    later: &["slow_start", "circuit_breaker", "queue", "adaptive_concurrency", "hedge", "sticky"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -70,6 +62,12 @@ const UPSTREAM_KEYS: &[Key] = &[
         "Takes a server out for a while when its answers fail. On unless it is \"off\".",
     )
     .default(Preset::Table),
+    key(
+        "panic_percent",
+        Integer(0, 100),
+        "Below that share of healthy servers, those that passive health has ejected are used again.",
+    )
+    .integer(0),
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),
@@ -147,14 +145,19 @@ pub(crate) static HEALTH_CHECK: TableDef = TableDef {
         key(
             "type",
             OneOf(CHECK.names),
-            "A GET whose status is judged, or a connection that opens.",
+            "A GET whose status is judged, a connection that opens, or a question to grpc.health.v1.Health.",
         )
         .text("http"),
         key("path", URL_PATH, "The path of the GET; \"/\" without it."),
         key(
             "host",
             Text,
-            "The Host header of the GET; without it, the upstream's, else the server's address.",
+            "The Host header of the GET, or the :authority of the question; without it, the upstream's, else the server's address.",
+        ),
+        key(
+            "service",
+            Text,
+            "The service that gRPC asks about; \"\" without it: the server as a whole.",
         ),
         key(
             "port",

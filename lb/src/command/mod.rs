@@ -9,6 +9,7 @@ mod explain;
 mod reload;
 mod run;
 mod schema;
+mod server;
 mod simulate;
 mod status;
 
@@ -55,6 +56,13 @@ enum Command {
     /// Show the state of a running lb
     #[command(after_help = "Example:\n  lb status --json | jq '.upstreams[].servers[]'")]
     Status(status::StatusArgs),
+    /// Drain servers of a running lb, take them out and in, and change their weights
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "Example:\n  lb server list\n  lb server drain --wait users 127.0.0.1:3001\n  lb server ready users 127.0.0.1:3001"
+    )]
+    Server(server::ServerArgs),
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  lb schema > lb.schema.json")]
     Schema,
@@ -96,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Server(args) => server::run(&args),
         Command::Schema => schema::run(),
     }
 }

@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-pub use answer::{Means, Verdict};
+pub use answer::{Means, Verdict, X_LB_DRAIN};
 pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
 pub use record::Outcome;

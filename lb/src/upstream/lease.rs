@@ -54,6 +54,15 @@ impl Lease {
         self.failed_at(Instant::now());
     }
 
+    /// The server's answer says that it is about to leave, and wants no new request.
+    pub fn announced_drain(&self) {
+        self.announced_drain_at(Instant::now());
+    }
+
+    pub(super) fn announced_drain_at(&self, now: Instant) {
+        self.server.announced_drain_at(now);
+    }
+
     pub(crate) fn failed_at(&self, now: Instant) {
         self.server.failed_at(now);
     }

@@ -15,12 +15,14 @@ mod check;
 mod discovery;
 mod eject;
 mod lease;
+mod orders;
 mod pool;
 mod registry;
 mod resolve;
 mod server;
 mod simulated;
 mod slot;
+mod standing;
 mod view;
 mod wanted;
 
@@ -29,6 +31,8 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,13 +41,15 @@ pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
 pub use discovery::{Discovery, SourceStatus, check_files};
 pub use lease::Lease;
+pub use orders::Order;
 pub use registry::Registry;
 pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
+pub use standing::Duty;
 pub use wanted::Wanted;
 
 use pool::Pool;
-use view::Placed;
+use view::{Placed, Plan};
 
 /// Why there is no server for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,16 +82,19 @@ impl Upstream {
         for (n, server) in (0u32..).zip(&servers) {
             by_slot[placed(server)] = n;
         }
-        let placed: Vec<_> = servers
-            .iter()
-            .map(|server| Placed {
-                slot: placed(server),
-                server: server.config(),
-                name: server.name(),
-                check: server.check(),
-            })
-            .collect();
-        let view = pool.open_view(&config.balance, &placed);
+        let placed = |server: &Arc<Server>| Placed {
+            slot: placed(server),
+            weight: server.weight(),
+            limit: server.max_connections().map_or(u32::MAX, NonZeroU32::get),
+            backup: server.backup(),
+            name: server.name().clone(),
+            check: server.check().cloned(),
+        };
+        let view = pool.open_view(Plan {
+            balance: config.balance.clone(),
+            panic_percent: config.panic_percent,
+            servers: servers.iter().map(placed).collect(),
+        });
         Self {
             config,
             pool,
@@ -135,6 +144,17 @@ impl Upstream {
     /// Whether there is a server to send requests to, now or when it is less full.
     pub fn has_server(&self) -> bool {
         self.pool.any_usable(self.view, Instant::now())
+    }
+
+    /// Whether ejected servers are used because too few others are healthy, and how often that has begun.
+    pub fn panics(&self) -> (bool, u64) {
+        self.pool.panics(Instant::now())
+    }
+
+    /// This is the configuration in force from now on: what it says of a server that it did not say before ends what was ordered there.
+    fn in_force(&self) {
+        let said: HashMap<_, _> = self.servers.iter().map(|server| (server.id().slot(), server.config())).collect();
+        self.pool.agree(&said);
     }
 
     /// Counts a request for the retry budget: each once, when it arrives.

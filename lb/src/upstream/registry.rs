@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::check::{self, Check, CheckKey, Secured, Status};
+use super::check::{self, Check, CheckKey, Pace, Secured, Status};
 use super::pool::Pool;
 use super::{ResolvedUpstream, Server, Upstream};
 use crate::tls::UpstreamTls;
@@ -23,6 +23,7 @@ use crate::tls::UpstreamTls;
 #[derive(Default)]
 pub struct Registry {
     epoch: Arc<AtomicU64>,
+    pace: Arc<Pace>,
     inner: Mutex<Inner>,
 }
 
@@ -67,8 +68,9 @@ impl Registry {
         Arc::new(Upstream::new(config.clone(), pool, servers))
     }
 
-    /// Makes the checks of these upstreams the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
+    /// Makes these upstreams the ones in force, and their checks the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
+        live.iter().for_each(|upstream| upstream.in_force());
         let servers = live.iter().flat_map(|upstream| upstream.servers());
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())
@@ -83,7 +85,7 @@ impl Registry {
             keep
         });
         for (key, check) in wanted {
-            inner.tasks.entry(key).or_insert_with(|| start(check, runtime));
+            inner.tasks.entry(key).or_insert_with(|| start(check, &self.pace, runtime));
         }
         inner.pools.retain(|_, pool| pool.strong_count() > 0);
         inner.checks.retain(|_, check| check.strong_count() > 0);
@@ -95,12 +97,12 @@ impl Registry {
     }
 }
 
-fn start(check: Arc<Check>, runtime: &Handle) -> AbortHandle {
+fn start(check: Arc<Check>, pace: &Arc<Pace>, runtime: &Handle) -> AbortHandle {
     if check.status() != Status::Unchecked {
         // It ran before, and requests of an older configuration still hold it.
         check.forget();
     }
-    runtime.spawn(check::watch(check)).abort_handle()
+    runtime.spawn(check::watch(check, pace.clone())).abort_handle()
 }
 
 impl Inner {

@@ -20,6 +20,7 @@ const METRICS: &[&str] = &[
     "lb_upstream_active_requests",
     "lb_upstream_healthy",
     "lb_upstream_ejections_total",
+    "lb_upstream_panic_total",
     "lb_retries_total",
     "lb_discovery_failures_total",
     "lb_cache_requests_total",

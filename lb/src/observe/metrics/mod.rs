@@ -29,7 +29,7 @@ use http::{Method, StatusCode};
 use codes::Codes;
 pub use counter::Counter;
 pub use histogram::{Histogram, Snapshot};
-pub use render::{CONTENT_TYPE, Gauges, ServerGauges};
+pub use render::{CONTENT_TYPE, Gauges, ServerGauges, UpstreamGauges};
 
 /// The `route` of requests that matched none.
 pub const NO_ROUTE: &str = "-";

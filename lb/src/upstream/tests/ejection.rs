@@ -59,6 +59,33 @@ fn a_failing_server_is_out_for_its_time_and_comes_back_clean() {
     assert_eq!(users.servers()[0].ejections(), 2);
 }
 
+/// How long the server is out after this many failures now.
+fn ejected_for(upstream: &Upstream, now: Instant) -> u64 {
+    fail(upstream, 0, 5, now);
+    let status = upstream.servers()[0].status_at(now);
+    status.ejected_for.map_or(0, |left| left.as_secs())
+}
+
+#[test]
+fn each_ejection_in_a_row_lasts_longer_and_a_calm_time_makes_up_for_it() {
+    let registry = Registry::new();
+    let mut users = build(&registry, &config(servers(&[1, 1, 1])));
+    let mut now = Instant::now();
+    for expected in [10, 20, 40, 80, 160, 300, 300] {
+        assert_eq!(ejected_for(&users, now), expected);
+        // a reload in between changes nothing
+        users = build(&registry, &config(servers(&[1, 1, 1])));
+        now += seconds(expected);
+        assert!(users.pick_at(&Wanted::default(), now).is_ok());
+        assert_eq!(ejected(&users, now), 0);
+    }
+    now += seconds(20);
+    assert_eq!(ejected_for(&users, now), 160, "two calm times, and one more ejection");
+    now += seconds(160 + 10_000);
+    assert!(users.pick_at(&Wanted::default(), now).is_ok());
+    assert_eq!(ejected_for(&users, now), 10);
+}
+
 #[test]
 fn failures_far_apart_eject_nobody() {
     let users = upstream(&config(servers(&[1, 1, 1])));
@@ -192,6 +219,6 @@ proptest! {
                 prop_assert_ne!(lease.server().status_at(now).state, State::Ejected);
             }
         }
-        prop_assert_eq!(ejected(&users, now + seconds(10)), 0);
+        prop_assert_eq!(ejected(&users, now + seconds(300)), 0, "the longest there is");
     }
 }
