@@ -16,7 +16,10 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+mod hedge;
+
 pub use discovery::DnsName;
+pub use hedge::{Hedge, HedgeAfter};
 
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
@@ -193,6 +196,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Retries; `None` when they are `"off"`.
     pub retry: Option<Retry>,
+    /// A second server for what is slow; `None`: never.
+    pub hedge: Option<Hedge>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }

@@ -5,6 +5,7 @@
 mod address;
 mod header;
 mod health;
+mod hedge;
 mod matching;
 mod route;
 mod server;

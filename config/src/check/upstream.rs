@@ -2,6 +2,7 @@
 
 use super::header::host_value;
 use super::health::{health_check, passive_health};
+use super::hedge::hedge;
 use super::servers::servers;
 use super::tls;
 use crate::fields::{Check, Fields};
@@ -31,6 +32,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let panic_percent = fields.integer("panic_percent");
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
+    let hedge = fields.optional("hedge", hedge);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -44,6 +46,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         panic_percent: panic_percent?,
         timeouts: timeouts?,
         retry: retry?,
+        hedge: hedge?,
         keepalive: keepalive?,
     })
 }

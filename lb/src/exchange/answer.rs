@@ -115,7 +115,7 @@ impl Exchange {
     }
 
     /// The failure goes on the server's account, if it is this request's first one.
-    fn charge_once(&mut self) {
+    pub(super) fn charge_once(&mut self) {
         if let Some(lease) = &self.tries.lease
             && !std::mem::replace(&mut self.tries.charged, true)
         {

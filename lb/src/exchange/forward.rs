@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::deadline::LATE;
 use super::head::{Editor, RequestHead};
+use super::hedge::Rival;
 use super::{Exchange, Turn, Wait, failure_status, repeat};
 use crate::admit::Forwarded;
 use crate::filter;
@@ -31,6 +32,10 @@ pub(super) struct Tries {
     pause: Option<Duration>,
     /// An answer that may be the last word yet, if the tries after it come to nothing.
     pub(super) spare: Option<Spare>,
+    /// A second server may be asked if the first one is slow.
+    pub(super) hedges: bool,
+    /// The second server, while both work.
+    pub(super) rival: Option<Rival>,
     permit: Option<RetryPermit>,
     /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
@@ -38,7 +43,7 @@ pub(super) struct Tries {
     /// When the last piece of the request's body came.
     pub(super) fed_at: Option<Instant>,
     /// Asked, and no answer yet.
-    awaited: bool,
+    pub(super) awaited: bool,
     pub(super) answered_after: Option<Duration>,
 }
 
@@ -109,7 +114,7 @@ impl Failure {
     }
 
     /// What the try counts as, as in nginx's `$upstream_status`.
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Failure::ConnectTimeout | Failure::Timeout | Failure::Unfinished => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
@@ -161,10 +166,15 @@ impl Exchange {
     }
 
     fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
+        self.pick_beside(&self.tries.tried, now)
+    }
+
+    /// A server that is none of these.
+    pub(super) fn pick_beside(&self, tried: &[ServerId], now: Instant) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
         let wanted = Wanted {
             hash: self.tries.hash,
-            tried: &self.tries.tried,
+            tried,
             sticky: None,
         };
         upstream.upstream.pick_at(&wanted, now)
@@ -218,7 +228,7 @@ impl Exchange {
 
     /// A failure goes on a server's account, and the lease ends. Where the server was reached, only the first one of a request is
     /// charged: a request that breaks every server must not eject the pool.
-    fn charge(&mut self, failure: Failure, late: bool) {
+    pub(super) fn charge(&mut self, failure: Failure, late: bool) {
         self.answered(failure.status());
         let to_blame = self.is_to_blame(failure, late);
         let Some(lease) = self.tries.lease.take() else { return };
@@ -240,6 +250,10 @@ impl Exchange {
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);
             upstream.of(server).done(status);
+            // Failing at once is no way of being quick.
+            if !failure_status(status) || status == StatusCode::GATEWAY_TIMEOUT {
+                upstream.upstream.took(elapsed);
+            }
         }
     }
 
@@ -296,6 +310,9 @@ impl Exchange {
             lease.unanswered(latency);
         }
         self.tries.spare = None;
+        if let Some(rival) = self.tries.rival.take() {
+            rival.leave();
+        }
         self.tries.permit = None;
     }
 

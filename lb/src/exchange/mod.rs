@@ -20,6 +20,7 @@ mod caching;
 mod deadline;
 mod forward;
 pub mod head;
+mod hedge;
 mod record;
 mod repeat;
 mod request;
@@ -33,6 +34,7 @@ use http::{Method, StatusCode};
 pub use answer::{Means, Verdict, X_LB_DRAIN};
 pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
+pub use hedge::Fall;
 pub use record::Outcome;
 pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
@@ -202,7 +204,7 @@ fn unix_millis() -> u64 {
 }
 
 /// Whether a server's status counts as its failure, and may be retried.
-fn failure_status(status: StatusCode) -> bool {
+pub(crate) fn failure_status(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT

@@ -132,9 +132,12 @@ impl Exchange {
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
-        self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        let hedges = upstream.upstream.config().hedge.is_some() && self.is_hedgeable(head);
+        let hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
         let by_key = self.route().is_some_and(|route| route.config.retry_idempotency_key);
         self.repeatable = repeat::idempotent(&self.method) || (by_key && repeat::promised(&self.method, head));
+        self.tries.hedges = hedges;
+        self.tries.hash = hash;
         self.set_deadline();
     }
 

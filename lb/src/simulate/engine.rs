@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lb_config::Balance;
 
+use super::check::Checks;
 use super::event::{Event, Events};
 use super::flight::{Failure, Flight, Flights, Held, Phase};
 use super::machine::Working;
@@ -30,6 +31,7 @@ pub(super) struct Simulation<'a> {
     patience: u64,
     /// `timeouts.request`.
     limit: Option<u64>,
+    checks: Checks,
 }
 
 impl<'a> Simulation<'a> {
@@ -37,7 +39,6 @@ impl<'a> Simulation<'a> {
         let start = Instant::now();
         let config = lb_config::Upstream {
             balance: balance.clone(),
-            health_check: None,
             ..plan.upstream.clone()
         };
         let mut events = Events::default();
@@ -47,8 +48,13 @@ impl<'a> Simulation<'a> {
                 events.push(*to, Event::Up(server));
             }
         }
+        let mut checks = Checks::new(plan);
+        (0u32..)
+            .zip(&plan.machines)
+            .for_each(|(server, _)| checks.first(server, &mut events));
         Self {
             plan,
+            checks,
             patience: nanos(config.timeouts.read),
             limit: config.timeouts.request.map(nanos),
             upstream: Upstream::simulated(&config, Draws::new(plan.seed, Purpose::Balancer, 0).next(), start),
@@ -102,6 +108,11 @@ impl<'a> Simulation<'a> {
             Event::Due { .. } => {}
             Event::Down(server) => self.goes_down(server as usize),
             Event::Up(server) => self.servers[server as usize].start(),
+            Event::Check(server) => {
+                let passed = !self.servers[server as usize].is_down();
+                self.upstream.checked(server as usize, passed);
+                self.checks.next(server, at, &mut self.events);
+            }
         }
     }
 
@@ -223,6 +234,6 @@ impl<'a> Simulation<'a> {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,8 @@ pub(super) enum Event {
     Down(u32),
     /// A server is back.
     Up(u32),
+    /// A server is checked.
+    Check(u32),
     /// A try ends, or the pause before one: of which request, and which of its tries, so that one that was cut short before is told
     /// from it.
     Due {

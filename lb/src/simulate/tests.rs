@@ -1,6 +1,7 @@
 //! The simulation against what is known beforehand: conservation laws, queueing theory, and what the algorithms promise.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use lb_config::{Address, Balance, HashOn, Upstream, UpstreamServer};
 use proptest::prelude::*;
@@ -161,6 +162,38 @@ fn an_outage_costs_nobody_his_answer() {
 }
 
 #[test]
+fn a_server_that_fails_its_checks_is_asked_for_nothing() {
+    let mut plan = plan(&[1, 1], 16, "10ms", random(200.0, 4000));
+    plan.upstream.passive_health = None;
+    plan.machines[0].down = vec![(5_000 * MILLI, 15_000 * MILLI)];
+    let without = simulated(&plan, "round_robin");
+    assert!(
+        without.servers[0].failures > 800,
+        "half of ten seconds: {}",
+        without.servers[0].failures
+    );
+    plan.upstream.health_check = Some(lb_config::HealthCheck {
+        kind: lb_config::CheckKind::Tcp,
+        port: None,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: NonZeroU32::MIN,
+        fall: NonZeroU32::MIN,
+    });
+    for name in Balance::names() {
+        let outcome = simulated(&plan, name);
+        assert_eq!(outcome.failed.total(), 0, "{name}: {:?}", outcome.failed);
+    }
+    let with = simulated(&plan, "round_robin");
+    assert!(
+        (50..150).contains(&with.servers[0].failures),
+        "half of one second: {}",
+        with.servers[0].failures
+    );
+    assert!(with.servers[0].tries > 900, "it came back: {}", with.servers[0].tries);
+}
+
+#[test]
 fn what_fails_is_tried_elsewhere_within_the_budget() {
     let mut plan = plan(&[1, 1], 16, "10ms", random(200.0, 4000));
     plan.upstream.passive_health = None;
@@ -182,7 +215,7 @@ fn what_fails_is_tried_elsewhere_within_the_budget() {
 #[test]
 fn an_answer_that_is_too_late_is_none() {
     let mut plan = plan(&[1, 1], 0, "50ms", recorded([0, 100]));
-    plan.upstream.timeouts.read = std::time::Duration::from_millis(20);
+    plan.upstream.timeouts.read = Duration::from_millis(20);
     plan.machines[1].latency = Latency::Constant(0.005);
     let outcome = simulated(&plan, "round_robin");
     assert_eq!((outcome.failed.total(), outcome.retries), (0, 1));
@@ -249,7 +282,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             let weights: Vec<u32> = servers.iter().map(|((weight, ..), _)| *weight).collect();
             let mut plan = plan(&weights, 1, "pareto(2ms, 1.5)", random(rate, requests));
             plan.seed = seed;
-            plan.upstream.timeouts.read = std::time::Duration::from_millis(patience);
+            plan.upstream.timeouts.read = Duration::from_millis(patience);
             if !retry {
                 plan.upstream.retry = None;
             }

@@ -14,6 +14,8 @@ mod budget;
 mod check;
 mod discovery;
 mod eject;
+mod hedge;
+mod latency;
 mod lease;
 mod orders;
 mod pool;
@@ -48,6 +50,7 @@ pub use server::{Server, ServerId, ServerStatus, State};
 pub use standing::Duty;
 pub use wanted::Wanted;
 
+use hedge::Delay;
 use pool::Pool;
 use view::{Placed, Plan};
 
@@ -73,6 +76,7 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
+    delay: Delay,
 }
 
 impl Upstream {
@@ -101,6 +105,7 @@ impl Upstream {
             view,
             servers,
             by_slot,
+            delay: Delay::new(Instant::now()),
         }
     }
 

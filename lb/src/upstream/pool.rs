@@ -18,6 +18,7 @@ use rand::rngs::SmallRng;
 
 use super::budget::Budget;
 use super::check::Status;
+use super::latency::Latencies;
 use super::orders::Order;
 use super::resolve::ResolvedServer;
 use super::slot::Slot;
@@ -34,11 +35,12 @@ pub(super) const ANNOUNCED: Duration = Duration::from_secs(10);
 pub(super) struct Pool {
     name: Arc<str>,
     /// Advanced whenever a check changes its mind.
-    epoch: Arc<AtomicU64>,
+    pub(super) epoch: Arc<AtomicU64>,
     state: Mutex<State>,
     /// Held by whoever makes views, so that none is made from weights that have just changed. Taken before `state`.
     shaping: Mutex<()>,
     pub(super) budget: Arc<Budget>,
+    pub(super) latencies: Latencies,
 }
 
 struct State {
@@ -103,6 +105,7 @@ impl Pool {
             state: Mutex::new(state),
             shaping: Mutex::new(()),
             budget: Arc::new(Budget::new(now)),
+            latencies: Latencies::new(now),
         }
     }
 

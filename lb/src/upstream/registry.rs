@@ -71,6 +71,7 @@ impl Registry {
     /// Makes these upstreams the ones in force, and their checks the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
         live.iter().for_each(|upstream| upstream.in_force());
+        self.forget_others(live);
         let servers = live.iter().flat_map(|upstream| upstream.servers());
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())
@@ -89,6 +90,13 @@ impl Registry {
         }
         inner.pools.retain(|_, pool| pool.strong_count() > 0);
         inner.checks.retain(|_, check| check.strong_count() > 0);
+    }
+
+    /// An upstream that is in the file no more takes the orders for its servers along, also while requests are under way on them.
+    fn forget_others(&self, live: &[Arc<Upstream>]) {
+        let pools: Vec<_> = self.inner().pools.values().filter_map(Weak::upgrade).collect();
+        let gone = |pool: &&Arc<Pool>| !live.iter().any(|upstream| upstream.name() == pool.name());
+        pools.iter().filter(gone).for_each(|pool| pool.agree(&HashMap::new()));
     }
 
     /// How many checks run.

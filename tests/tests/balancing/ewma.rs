@@ -58,7 +58,7 @@ async fn a_slow_upload_is_not_its_servers_fault() {
     // So slow that a busy machine's hiccups are small beside it, and much faster than the upload.
     let mut origins = Vec::new();
     for _ in 0..2 {
-        origins.push(Origin::start(|_| Reply::text("ok").after(Duration::from_millis(50))).await);
+        origins.push(Origin::start(|_| Reply::text("ok").after(Duration::from_millis(100))).await);
     }
     let lb = Lb::start(&app(&origins, "balance = \"ewma\"")).await;
     let request = Request::post("/", vec![b'x'; 2000]).bytes();
@@ -70,5 +70,6 @@ async fn a_slow_upload_is_not_its_servers_fault() {
     assert_eq!(connection.response("POST").await.unwrap().status, 200);
     one_at_a_time(&lb, 60).await;
     let counts = counts(&origins);
-    assert!(counts[0] > 5 && counts[1] > 5, "{counts:?}");
+    // one that is blamed gets the upload and nothing else; one that a hiccup has made look slow, some
+    assert!(counts[0] > 2 && counts[1] > 2, "{counts:?}");
 }

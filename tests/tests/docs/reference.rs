@@ -22,6 +22,7 @@ const METRICS: &[&str] = &[
     "lb_upstream_ejections_total",
     "lb_upstream_panic_total",
     "lb_retries_total",
+    "lb_hedges_total",
     "lb_discovery_failures_total",
     "lb_cache_requests_total",
     "lb_cache_bytes",

@@ -83,7 +83,9 @@ async fn drill(settings: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_least_conn_a_slow_server_gets_a_small_share() {
     let outcome = drill("balance = \"least_conn\"").await;
-    assert!(outcome.share <= 0.04, "the slow one got {:.1} %", outcome.share * 100.0);
+    // where the machine is busy with other tests, the others are slower than they say
+    let most = if full() { 0.04 } else { 0.08 };
+    assert!(outcome.share <= most, "the slow one got {:.1} %", outcome.share * 100.0);
     outcome.report("one of three servers 20 × slower, least_conn");
 }
 

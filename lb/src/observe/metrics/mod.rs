@@ -193,6 +193,7 @@ pub struct UpstreamMetrics {
     latency: Histogram,
     retries: Counter,
     discovery_failures: Counter,
+    hedges: Counter,
 }
 
 impl UpstreamMetrics {
@@ -201,7 +202,7 @@ impl UpstreamMetrics {
         self.latency.observe(latency);
     }
 
-    /// Counts a try that is not a request's first.
+    /// Counts a try after one that failed.
     pub fn retried(&self) {
         self.retries.add(1);
     }
@@ -214,6 +215,16 @@ impl UpstreamMetrics {
     /// Looks for servers that failed, so far.
     pub fn discovery_failures(&self) -> u64 {
         self.discovery_failures.get()
+    }
+
+    /// Counts a second server that was asked because the first one was slow.
+    pub fn hedged(&self) {
+        self.hedges.add(1);
+    }
+
+    /// How often that happened so far.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.get()
     }
 
     /// Retries so far.

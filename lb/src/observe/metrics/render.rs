@@ -155,7 +155,12 @@ fn upstreams(handles: &Handles, page: &mut Page) {
         .upstreams
         .iter()
         .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.retries()));
-    page.counter("lb_retries_total", "Tries that were not a request's first.", retries);
+    page.counter("lb_retries_total", "Tries after one that failed.", retries);
+    let hedges = handles
+        .upstreams
+        .iter()
+        .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.hedges()));
+    page.counter("lb_hedges_total", "Second servers asked because the first one was slow.", hedges);
     let failures = handles
         .upstreams
         .iter()

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use super::super::fixture::{build, config, in_flight, leases, number, one_at_a_time, server, servers, spread, upstream};
-use super::super::{Duty, NoServer, Order, Registry, State, Upstream, Wanted};
+use proptest::prelude::*;
+
+use super::super::fixture::{build, config, health_check, in_flight, leases, number, one_at_a_time, server, servers, spread, upstream};
+use super::super::{Duty, NoServer, Order, Registry, Server, State, Upstream, Wanted};
 
 fn order(upstream: &Upstream, server: usize, duty: Duty) {
     upstream.servers()[server].order(Order {
@@ -133,6 +135,28 @@ fn a_server_that_leaves_the_file_comes_back_without_its_orders() {
     assert_eq!(in_flight(&back), [1, 1]);
 }
 
+#[tokio::test]
+async fn an_upstream_that_leaves_the_file_comes_back_without_its_orders() {
+    let registry = Registry::new();
+    let runtime = tokio::runtime::Handle::current();
+    let file = config(servers(&[1, 1]));
+    let first = build(&registry, &file);
+    registry.commit(std::slice::from_ref(&first), &runtime);
+    let under_way = leases(&first, 2);
+    order(&first, 0, Duty::Down);
+    weigh(&first, 1, 5);
+    registry.commit(std::slice::from_ref(&first), &runtime);
+    assert_eq!(states(&first)[0], State::Down, "still there");
+    drop(first);
+    registry.commit(&[], &runtime);
+    let back = build(&registry, &file);
+    registry.commit(std::slice::from_ref(&back), &runtime);
+    assert_eq!(in_flight(&back), [1, 1]);
+    assert_eq!(states(&back), [State::Healthy; 2]);
+    assert_eq!(back.servers()[1].status().weight, 1);
+    drop(under_way);
+}
+
 #[test]
 fn what_is_built_and_never_comes_into_force_ends_no_order() {
     let registry = Registry::new();
@@ -178,6 +202,74 @@ fn the_share_of_the_ejected_is_one_of_those_on_duty() {
     assert_eq!(states(&users), [State::Draining, State::Ejected, State::Healthy]);
     (0..5).for_each(|_| users.servers()[2].failed_at(now));
     assert_eq!(states(&users)[2], State::Healthy, "never the last one");
+}
+
+/// What may happen to a server.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Order(Duty),
+    Weigh(u32),
+    Check(bool),
+    Fail,
+    Announce,
+    Later(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let duty = prop_oneof![Just(Duty::Ready), Just(Duty::Drain), Just(Duty::Down)];
+    prop_oneof![
+        2 => duty.prop_map(Event::Order),
+        1 => (0u32..3).prop_map(Event::Weigh),
+        2 => any::<bool>().prop_map(Event::Check),
+        2 => Just(Event::Fail),
+        1 => Just(Event::Announce),
+        1 => (0u64..400).prop_map(Event::Later),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: nobody is chosen who is off duty, has no weight or fails its checks, and somebody is whenever there is one
+    /// beside those.
+    #[test]
+    fn whoever_may_be_used_is_and_nobody_else(
+        checked: bool,
+        panic_percent in 0u8..=100,
+        backup: bool,
+        events in prop::collection::vec((0usize..4, event()), 1..80),
+    ) {
+        let mut config = config(servers(&[1; 4]));
+        config.panic_percent = panic_percent;
+        config.servers[3].backup = backup;
+        config.health_check = checked.then(|| health_check(5_000));
+        let users = upstream(&config);
+        let mut now = std::time::Instant::now();
+        for (n, event) in events {
+            let server = &users.servers()[n];
+            match event {
+                Event::Order(duty) => order(&users, n, duty),
+                Event::Weigh(weight) => weigh(&users, n, weight),
+                Event::Check(passed) => {
+                    if let Some(check) = server.check() {
+                        check.note(check.begin(), (!passed).then(|| "refused".into()), std::time::Duration::ZERO, 2, 2);
+                    }
+                }
+                Event::Fail => (0..5).for_each(|_| server.failed_at(now)),
+                Event::Announce => server.announced_drain_at(now),
+                Event::Later(seconds) => now += std::time::Duration::from_secs(seconds),
+            }
+            let may = |server: &Server| {
+                let status = server.status_at(now);
+                status.duty == Duty::Ready && status.weight > 0 && status.state != State::Unhealthy
+            };
+            match users.pick_at(&Wanted::default(), now) {
+                Ok(lease) => prop_assert!(may(lease.server()), "{:?}", lease.server().status_at(now)),
+                Err(why) => {
+                    prop_assert_eq!(why, NoServer::NoneHealthy);
+                    prop_assert!(!users.servers().iter().any(|server| may(server)));
+                }
+            }
+        }
+    }
 }
 
 #[test]
