@@ -9,6 +9,7 @@
 //! | [`Exchange::server`]: I need a server | [`Turn`]: this one, wait and ask again, or a refusal |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
+//! | [`Exchange::hedge`]: it has not answered for some time | another server to ask as well, or none |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
 //! | [`Exchange::record`]: it is over, thus | the metrics and the log line |
 //!

@@ -9,6 +9,7 @@
 
 mod failure;
 mod heads;
+mod peer;
 mod phases;
 mod presence;
 mod reply;
