@@ -25,27 +25,20 @@ pub(crate) struct Loaded {
 
 /// Reads a file and all that it includes.
 pub(crate) fn load(path: &Path, environment: &Environment<'_>) -> Loaded {
-    let mut loader = Loader {
-        environment,
-        sources: Vec::new(),
-        reports: Vec::new(),
-        lost: Lost::Nothing,
-        canonical: Vec::new(),
-    };
-    let root = loader.file(path, None, &mut Vec::new()).map(|table| {
-        let at = Place { file: 0, start: 0, end: 0 };
-        Node {
-            at,
-            path: String::new(),
-            value: Value::Table(table),
-        }
+    let mut loader = Loader::new(environment);
+    let table = loader.file(path, None, &mut Vec::new());
+    loader.loaded(table)
+}
+
+/// What a file says that cannot include others.
+pub(crate) fn load_alone(path: &Path, bytes: &[u8], environment: &Environment<'_>) -> Loaded {
+    let mut loader = Loader::new(environment);
+    let table = loader.text(path, bytes).map(|Parsed { table, reports, lost }| {
+        loader.reports.extend(reports);
+        loader.lost = loader.lost.max(lost);
+        table
     });
-    Loaded {
-        root,
-        sources: loader.sources,
-        reports: loader.reports,
-        lost: loader.lost,
-    }
+    loader.loaded(table)
 }
 
 struct Loader<'a> {
@@ -57,7 +50,32 @@ struct Loader<'a> {
     canonical: Vec<PathBuf>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(environment: &'a Environment<'a>) -> Self {
+        Loader {
+            environment,
+            sources: Vec::new(),
+            reports: Vec::new(),
+            lost: Lost::Nothing,
+            canonical: Vec::new(),
+        }
+    }
+
+    fn loaded(self, table: Option<Table>) -> Loaded {
+        let at = Place { file: 0, start: 0, end: 0 };
+        let node = |table| Node {
+            at,
+            path: String::new(),
+            value: Value::Table(table),
+        };
+        Loaded {
+            root: table.map(node),
+            sources: self.sources,
+            reports: self.reports,
+            lost: self.lost,
+        }
+    }
+
     /// Reads a file that is included at `from`. `above` are the files that it is included by.
     fn file(&mut self, path: &Path, from: Option<Place>, above: &mut Vec<PathBuf>) -> Option<Table> {
         let canonical = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -89,16 +107,19 @@ impl Loader<'_> {
     }
 
     fn parsed(&mut self, path: &Path, from: Option<Place>) -> Option<Parsed> {
-        let file = self.sources.len();
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
+        match std::fs::read(path) {
+            Ok(bytes) => self.text(path, &bytes),
             Err(error) => {
                 self.unreadable(path, from, &error);
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn text(&mut self, path: &Path, bytes: &[u8]) -> Option<Parsed> {
+        let file = self.sources.len();
         // A byte order mark is no part of the text.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(error) => {

@@ -61,3 +61,22 @@ pub fn load_with(path: &Path, environment: &Environment<'_>) -> Result<Config, P
         _ => Err(Problems::new(reports, &sources)),
     }
 }
+
+/// What a file of servers says that `upstream` names by `file://`, with the environment of this process: by the same rules as `servers` in
+/// the configuration.
+pub fn parse_servers(path: &Path, bytes: &[u8], upstream: &Upstream) -> Result<Vec<UpstreamServer>, Problems> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let include::Loaded {
+        root,
+        sources,
+        mut reports,
+        lost,
+    } = include::load_alone(path, bytes, &environment);
+    let cx = fields::Check::new(&sources, &environment, lost);
+    let servers = root.and_then(|root| check::servers_file(&cx, &root, upstream));
+    reports.extend(cx.into_reports());
+    match servers {
+        Some(servers) if reports.is_empty() => Ok(servers),
+        _ => Err(Problems::new(reports, &sources)),
+    }
+}

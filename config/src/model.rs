@@ -4,6 +4,7 @@
 //! `None`.
 
 mod sticky;
+mod discovery;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 
 mod hedge;
 
+pub use discovery::DnsName;
 pub use hedge::{Hedge, HedgeAfter};
 
 use crate::check::is_host_name;
@@ -182,7 +184,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// How a server is chosen.
     pub balance: Balance,
-    /// The servers in file order; at least one has a weight above 0.
+    /// The servers in file order; at least one has a weight above 0, or will be found.
     pub servers: Vec<UpstreamServer>,
     /// What is spoken with them.
     pub protocol: Protocol,
@@ -255,8 +257,10 @@ pub(crate) fn tls_name(tls: Option<&UpstreamTls>, host: Option<&HeaderValue>, ad
     if let Some(sni) = tls.and_then(|tls| tls.sni.clone()) {
         return Some(sni);
     }
-    if let Address::Host(name, _) = address {
-        return Some(name.clone());
+    match address {
+        Address::Host(name, _) => return Some(name.clone()),
+        Address::Dns(name) => return Some(name.host().into()),
+        Address::Ip(_) | Address::Unix(_) | Address::File(_) => {}
     }
     let authority: Option<Authority> = host.and_then(|host| host.to_str().ok()?.parse().ok());
     match (authority, address) {
@@ -288,6 +292,10 @@ pub enum Address {
     Host(Arc<str>, u16),
     /// A Unix socket.
     Unix(PathBuf),
+    /// A name that is looked up again and again: one server for each address that it has at the time.
+    Dns(DnsName),
+    /// A file with servers, read again when it changes: [`crate::parse_servers`].
+    File(PathBuf),
 }
 
 /// How a server is chosen.
@@ -596,6 +604,8 @@ impl std::fmt::Display for Address {
             Address::Ip(address) => write!(f, "{address}"),
             Address::Host(name, port) => write!(f, "{name}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Dns(name) => write!(f, "{name}"),
+            Address::File(path) => write!(f, "file://{}", path.display()),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::tree::{Entry, Node};
 pub(crate) fn title(path: &str) -> String {
     match path {
         "" => "the top of the file".to_owned(),
+        "servers" => "an entry of `servers`".to_owned(),
         "routes" | "server.tls" => format!("[[{path}]]"),
         _ => match path.strip_suffix(".servers") {
             Some(upstream) => format!("an entry of `servers` of [{upstream}]"),

@@ -21,6 +21,7 @@ pub mod simulate;
 pub mod snapshot;
 pub mod tls;
 pub mod upstream;
+mod watched;
 
 #[cfg(test)]
 pub(crate) mod test_head;

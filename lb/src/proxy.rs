@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::observe::{Metrics, log};
 use crate::server::{Connections, Listeners};
 use crate::snapshot::Snapshot;
-use crate::upstream::Registry;
+use crate::upstream::{Discovery, Registry};
 
 /// The process's shared state. See the [module](self).
 pub struct Proxy {
@@ -21,6 +21,8 @@ pub struct Proxy {
     pub cache: Arc<Cache>,
     /// Servers: how busy they are and how well.
     pub registry: Arc<Registry>,
+    /// Where servers are found that come and go.
+    pub discovery: Arc<Discovery>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Client connections.
@@ -33,7 +35,7 @@ pub struct Proxy {
     pub started: Instant,
     loaded_at: ArcSwap<SystemTime>,
     draining: AtomicBool,
-    /// Held while a reload runs.
+    /// Held while the snapshot is replaced by another one, from the first look at the one before.
     pub(crate) reloading: tokio::sync::Mutex<()>,
 }
 
@@ -43,6 +45,7 @@ impl Proxy {
         let Parts {
             cache,
             registry,
+            discovery,
             metrics,
             connections,
             listeners,
@@ -53,6 +56,7 @@ impl Proxy {
             file,
             cache,
             registry,
+            discovery,
             metrics,
             connections,
             listeners,
@@ -78,6 +82,11 @@ impl Proxy {
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
         self.loaded_at.store(Arc::new(SystemTime::now()));
+    }
+
+    /// The same configuration over other servers.
+    pub fn replace_servers(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
     }
 
     /// The configuration file.
@@ -113,6 +122,8 @@ pub struct Parts {
     pub cache: Arc<Cache>,
     /// See [`Proxy::registry`].
     pub registry: Arc<Registry>,
+    /// See [`Proxy::discovery`].
+    pub discovery: Arc<Discovery>,
     /// See [`Proxy::metrics`].
     pub metrics: Arc<Metrics>,
     /// See [`Proxy::connections`].

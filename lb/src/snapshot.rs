@@ -11,16 +11,16 @@ use crate::observe::metrics::NO_ROUTE;
 use crate::observe::{AccessLog, Metrics, RouteMetrics, ServerMetrics, UpstreamMetrics};
 use crate::route::Router;
 use crate::tls::{Tls, UpstreamTls};
-use crate::upstream::{Registry, ResolveError, ResolvedUpstream, Server, Upstream, resolve};
+use crate::upstream::{Discovery, Registry, ResolveError, ResolvedUpstream, Server, Upstream, resolve};
 
 /// See the [module](self).
 pub struct Snapshot {
     /// What it was built from.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Finds a request's route.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// In file order.
-    pub routes: Vec<RouteState>,
+    pub routes: Arc<Vec<RouteState>>,
     /// In the order of their names.
     pub upstreams: Vec<UpstreamState>,
     /// Counts requests that no route took.
@@ -54,6 +54,7 @@ pub struct CacheState {
 }
 
 /// An upstream with its handles.
+#[derive(Clone)]
 pub struct UpstreamState {
     /// Its servers and their live state.
     pub upstream: Arc<Upstream>,
@@ -67,9 +68,44 @@ pub struct UpstreamState {
     pub tls: Option<Arc<UpstreamTls>>,
     /// Seconds after which a client that found no server may try again.
     pub retry_after: u32,
+    /// Where its servers are, and how that is known.
+    pub resolved: Arc<ResolvedUpstream>,
 }
 
 impl UpstreamState {
+    fn new(
+        config: &lb_config::Upstream,
+        resolved: ResolvedUpstream,
+        tls: Option<&Arc<UpstreamTls>>,
+        registry: &Arc<Registry>,
+        metrics: &Metrics,
+    ) -> Self {
+        let upstream = registry.build(config, &resolved, tls);
+        Self {
+            metrics: metrics.upstream(upstream.name()),
+            servers: upstream
+                .servers()
+                .iter()
+                .map(|server| metrics.server(upstream.name(), server.name()))
+                .collect(),
+            hash_on: config.balance.hash_on().cloned(),
+            retry_after: retry_after(config),
+            tls: tls.cloned(),
+            upstream,
+            resolved: Arc::new(resolved),
+        }
+    }
+
+    /// The same upstream where its servers are by now; `None`: where they were.
+    fn again(&self, registry: &Arc<Registry>, metrics: &Metrics) -> Option<Self> {
+        let config = self.upstream.config();
+        let resolved = self.resolved.again(config)?;
+        let (added, removed) = resolved.differs(&self.resolved);
+        let servers = resolved.len();
+        tracing::info!(upstream = %config.name, ?added, ?removed, servers, "servers have changed");
+        Some(Self::new(config, resolved, self.tls.as_ref(), registry, metrics))
+    }
+
     /// The counters of one of its servers.
     pub fn of(&self, server: &Server) -> &ServerMetrics {
         &self.servers[self.upstream.position(server)]
@@ -82,9 +118,9 @@ pub struct Resolved(Vec<ResolvedUpstream>);
 /// Looks up the host names of all servers.
 ///
 /// # Errors
-/// Every name that could not be resolved.
-pub async fn resolve_all(config: &Config) -> Result<Resolved, Vec<ResolveError>> {
-    let results = futures::future::join_all(config.upstreams.iter().map(resolve)).await;
+/// Every name that could not be resolved, but for those that are looked up again while `lb` runs.
+pub async fn resolve_all(config: &Config, discovery: &Arc<Discovery>) -> Result<Resolved, Vec<ResolveError>> {
+    let results = futures::future::join_all(config.upstreams.iter().map(|upstream| resolve(upstream, discovery))).await;
     let (mut resolved, mut errors) = (Vec::new(), Vec::new());
     for result in results {
         match result {
@@ -110,22 +146,7 @@ impl Snapshot {
             .iter()
             .zip(resolved)
             .enumerate()
-            .map(|(index, (config, resolved))| {
-                let tls = tls.upstream(index).cloned();
-                let upstream = registry.build(config, resolved, tls.as_ref());
-                UpstreamState {
-                    metrics: metrics.upstream(upstream.name()),
-                    servers: upstream
-                        .servers()
-                        .iter()
-                        .map(|server| metrics.server(upstream.name(), server.name()))
-                        .collect(),
-                    hash_on: config.balance.hash_on().cloned(),
-                    retry_after: retry_after(config),
-                    tls,
-                    upstream,
-                }
-            })
+            .map(|(index, (config, resolved))| UpstreamState::new(config, resolved, tls.upstream(index), registry, metrics))
             .collect();
         let routes = config
             .routes
@@ -145,14 +166,32 @@ impl Snapshot {
             })
             .collect();
         Snapshot {
-            router: Router::new(&config.routes),
-            routes,
+            router: Arc::new(Router::new(&config.routes)),
+            routes: Arc::new(routes),
             upstreams,
             unrouted: metrics.route(NO_ROUTE),
             access_log,
             tls,
-            config,
+            config: Arc::new(config),
         }
+    }
+
+    /// The same configuration where servers are by now; `None`: where they were. All that is as before is shared.
+    pub fn again(&self, registry: &Arc<Registry>, metrics: &Metrics) -> Option<Snapshot> {
+        let now: Vec<_> = self.upstreams.iter().map(|state| state.again(registry, metrics)).collect();
+        if now.iter().all(Option::is_none) {
+            return None;
+        }
+        let upstreams = now.into_iter().zip(&self.upstreams);
+        Some(Snapshot {
+            config: self.config.clone(),
+            router: self.router.clone(),
+            routes: self.routes.clone(),
+            upstreams: upstreams.map(|(now, before)| now.unwrap_or_else(|| before.clone())).collect(),
+            unrouted: self.unrouted.clone(),
+            access_log: self.access_log.clone(),
+            tls: self.tls.clone(),
+        })
     }
 
     /// The upstreams' live parts.

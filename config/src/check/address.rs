@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::servers::REFRESH;
 use crate::fields::Check;
-use crate::model::Address;
-use crate::problem::{Report, quote};
+use crate::model::{Address, DnsName};
+use crate::problem::quote;
 use crate::read::{self, bad};
 use crate::tree::Node;
 
 /// What an address looks like.
-const EXPECTED: &str = r#"an address such as "127.0.0.1:3001", "[::1]:3001", "name:3001" or "unix:/run/x.sock""#;
+const EXPECTED: &str =
+    r#"an address such as "127.0.0.1:3001", "[::1]:3001", "name:3001", "dns://name:3001", "file://servers.toml" or "unix:/run/x.sock""#;
 
 /// An address of a server.
 pub(super) fn address(cx: &Check<'_>, node: &Node) -> Option<Address> {
@@ -17,16 +19,15 @@ pub(super) fn address(cx: &Check<'_>, node: &Node) -> Option<Address> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(cx, node, path);
     }
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let report = match scheme {
-            "dns" | "file" => Report::at(
-                node.at,
-                format!("an address with {scheme}:// is not supported by this version of lb"),
-            )
-            .found(&text),
-            _ => bad(node, "address", &text).help(format!("leave out {}", quote(&text[..text.len() - rest.len()]))),
-        };
-        cx.report(report.expected(EXPECTED));
+    if let Some(path) = text.strip_prefix("file://") {
+        return file(cx, node, path);
+    }
+    if let Some(name) = text.strip_prefix("dns://") {
+        return dns(cx, node, name);
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let help = format!("leave out {}", quote(&text[..text.len() - rest.len()]));
+        cx.report(bad(node, "address", &text).expected(EXPECTED).help(help));
         return None;
     }
     match network(&text) {
@@ -53,6 +54,57 @@ fn unix(cx: &Check<'_>, node: &Node, path: &str) -> Option<Address> {
         return None;
     }
     Some(Address::Unix(full))
+}
+
+/// A file's path. A relative one starts at the file's folder.
+fn file(cx: &Check<'_>, node: &Node, path: &str) -> Option<Address> {
+    if path.trim().is_empty() {
+        let report = bad(node, "address", &format!("file://{path}")).expected(r#""file://servers.toml""#);
+        cx.report(report.help("the path is missing"));
+        return None;
+    }
+    Some(Address::File(cx.source(node.at).folder().join(path)))
+}
+
+/// "users.internal:3000", or the name of a service, which has no port of its own.
+fn dns(cx: &Check<'_>, node: &Node, text: &str) -> Option<Address> {
+    match dns_name(text) {
+        Ok((name, port)) => Some(Address::Dns(DnsName {
+            name: name.to_ascii_lowercase().into(),
+            port,
+            nameserver: None,
+            refresh: REFRESH,
+        })),
+        Err(help) => {
+            let expected = r#""dns://users.internal:3000", or "dns://_http._tcp.users.internal" for a name with SRV records"#;
+            cx.report(bad(node, "address", &format!("dns://{text}")).expected(expected).maybe_help(help));
+            None
+        }
+    }
+}
+
+/// A name and its port, or a service's name; else what may help.
+fn dns_name(text: &str) -> Result<(&str, Option<u16>), Option<String>> {
+    match text.rsplit_once(':') {
+        Some((name, port)) if is_service(name) && port.parse::<u16>().is_ok() => Err(Some(format!(
+            "the SRV records of a service say each server's port: leave out {}",
+            quote(&format!(":{port}"))
+        ))),
+        None if is_host_name(text) && text.starts_with('_') => Ok((text, None)),
+        None if is_host_name(text) => Err(Some(format!("the port is missing: {}", quote(&format!("dns://{text}:3000"))))),
+        _ => match network(text)? {
+            Address::Host(..) => Ok(text.rsplit_once(':').map_or((text, None), |(name, port)| (name, port.parse().ok()))),
+            _ => Err(Some(format!("an IP address is not looked up: write {}", quote(text)))),
+        },
+    }
+}
+
+/// `_http._tcp.users.internal` (RFC 2782).
+fn is_service(name: &str) -> bool {
+    let mut labels = name.split('.');
+    let (service, protocol) = (labels.next(), labels.next());
+    let is_protocol = |label: &str| label.eq_ignore_ascii_case("_tcp") || label.eq_ignore_ascii_case("_udp");
+    service.is_some_and(|label| label.starts_with('_')) && protocol.is_some_and(is_protocol) && is_host_name(name)
 }
 
 /// "127.0.0.1:3001", "[::1]:3001" or "name:3001"; else what may help.
@@ -101,6 +153,29 @@ pub(crate) fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_dns_has_a_port_or_is_a_service() {
+        assert_eq!(dns_name("Users.internal:3000"), Ok(("Users.internal", Some(3000))));
+        assert_eq!(dns_name("users.internal.:3000"), Ok(("users.internal.", Some(3000))));
+        assert_eq!(dns_name("_app:3000"), Ok(("_app", Some(3000))));
+        assert_eq!(dns_name("_http._tcp.users.internal"), Ok(("_http._tcp.users.internal", None)));
+        assert_eq!(dns_name("_users.service.consul"), Ok(("_users.service.consul", None)));
+        for text in ["", ":3000", "a b:1", "-a:1", "_http._tcp..internal", "-_a"] {
+            assert_eq!(dns_name(text), Err(None), "{text}");
+        }
+        for text in [
+            "users.internal",
+            "users.internal:0",
+            "users.internal:70000",
+            "127.0.0.1:3000",
+            "[::1]:3000",
+            "_http._tcp.users.internal:80",
+            "users:3000/x",
+        ] {
+            assert!(matches!(dns_name(text), Err(Some(_))), "{text}");
+        }
+    }
 
     #[test]
     fn an_address_has_a_host_and_a_port() {

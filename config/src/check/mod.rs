@@ -11,10 +11,12 @@ mod overload;
 mod route;
 mod server;
 mod sticky;
+mod servers;
 mod tls;
 mod upstream;
 
 pub(crate) use address::is_host_name;
+pub(crate) use servers::file as servers_file;
 pub(crate) use upstream::{balance, upstream};
 
 use crate::fields::{Check, Fields};

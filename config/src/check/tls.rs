@@ -12,7 +12,7 @@ use super::address::is_host_name;
 use super::server::socket;
 use super::upstream::first_is_at;
 use crate::fields::{Check, Fields};
-use crate::model::{Admin, ClientCertificate, Protocol, ServerTls, UpstreamServer, UpstreamTls, tls_name};
+use crate::model::{Address, Admin, ClientCertificate, Protocol, ServerTls, UpstreamServer, UpstreamTls, tls_name};
 use crate::problem::{Report, quote};
 use crate::raw::{SERVER_TLS, UPSTREAM_TLS};
 use crate::read::{self, bad};
@@ -175,6 +175,8 @@ pub(super) fn is_verifiable(
             let nameless: Vec<_> = servers
                 .iter()
                 .zip(nodes)
+                // Those in a file are judged when it is read.
+                .filter(|(server, _)| !matches!(server.address, Address::File(_)))
                 .filter(|(server, _)| tls_name(tls.as_ref(), host.as_ref(), &server.address).is_none())
                 .collect();
             for (_, node) in &nameless {

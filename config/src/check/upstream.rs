@@ -1,18 +1,16 @@
 //! `[upstreams.NAME]`.
 
-use std::num::NonZeroU32;
-
-use super::address::address;
 use super::header::host_value;
 use super::health::{health_check, passive_health};
 use super::hedge::hedge;
 use super::overload::queue;
 use super::sticky::sticky;
+use super::servers::servers;
 use super::tls;
 use crate::fields::{Check, Fields};
-use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
+use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream};
 use crate::problem::Report;
-use crate::raw::{BALANCE, PROTOCOL, RETRY, RETRY_ON, SERVER_ENTRY, TIMEOUTS, UPSTREAM};
+use crate::raw::{BALANCE, PROTOCOL, RETRY, RETRY_ON, TIMEOUTS, UPSTREAM};
 use crate::read::{self, bad};
 use crate::source::Place;
 use crate::suggest::nearest;
@@ -100,58 +98,9 @@ fn hash_on(cx: &Check<'_>, node: &Node) -> Option<HashOn> {
     }
 }
 
-/// `servers`: none of them twice, and one that takes requests.
-fn servers(cx: &Check<'_>, node: &Node) -> Option<Vec<UpstreamServer>> {
-    let servers = read::filled_each(cx, node, |cx, node| server(cx, node).map(|server| (server, node.at)))?;
-    let mut right = true;
-    let known: Vec<_> = servers.iter().flatten().collect();
-    for (index, (server, at)) in known.iter().enumerate() {
-        if let Some((_, first)) = known[..index].iter().find(|(other, _)| other.address == server.address) {
-            cx.report(Report::at(*at, "the same server twice").help(first_is_at(cx, *first)));
-            right = false;
-        }
-    }
-    let servers: Vec<_> = servers.into_iter().collect::<Option<_>>()?;
-    if servers.iter().all(|(server, _)| server.weight == 0) {
-        cx.report(Report::at(node.at, "every server has the weight 0: none takes requests").expected("a weight above 0 for one of them"));
-        right = false;
-    }
-    right.then(|| servers.into_iter().map(|(server, _)| server).collect())
-}
-
 /// Where the first of two stands.
 pub(super) fn first_is_at(cx: &Check<'_>, first: Place) -> String {
     format!("the first is at {}", cx.source(first).show(first))
-}
-
-/// One of `servers`: an address, or a table.
-fn server(cx: &Check<'_>, node: &Node) -> Option<UpstreamServer> {
-    match node.value {
-        Value::String(_) => Some(UpstreamServer {
-            address: address(cx, node)?,
-            weight: 1,
-            max_connections: None,
-            backup: false,
-        }),
-        Value::Table(_) => {
-            let fields = Fields::open(cx, node, &SERVER_ENTRY)?;
-            let address = fields.read("address", address);
-            let weight = fields.integer("weight");
-            // 0 is "no limit", as in nginx and HAProxy.
-            let max_connections = fields.integer("max_connections").map(NonZeroU32::new);
-            let backup = fields.read("backup", read::boolean);
-            Some(UpstreamServer {
-                address: address?,
-                weight: weight?,
-                max_connections: max_connections?,
-                backup: backup?,
-            })
-        }
-        _ => {
-            cx.wrong_kind(node, "a string with an address, or a table with `address`");
-            None
-        }
-    }
 }
 
 fn timeouts(cx: &Check<'_>, node: &Node) -> Option<Timeouts> {

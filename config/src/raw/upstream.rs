@@ -49,7 +49,7 @@ const UPSTREAM_KEYS: &[Key] = &[
     key(
         "servers",
         List(&SERVER_SHAPE),
-        "The servers: \"127.0.0.1:3001\", \"[::1]:3001\", \"unix:/run/users.sock\", \"name:3000\", or a table with more about one.",
+        "The servers: \"127.0.0.1:3001\", \"[::1]:3001\", \"unix:/run/users.sock\", \"name:3000\", \"dns://name:3000\" (looked up again and again), \"file://servers.toml\" (read again when it changes), or a table with more about one.",
     )
     .required(),
     key("protocol", OneOf(PROTOCOL.names), "What is spoken with the servers.").text("http"),
@@ -82,7 +82,7 @@ const UPSTREAM_KEYS: &[Key] = &[
 ];
 
 /// Where a server is.
-const ADDRESS: Shape = Pattern(r"^(unix:.+|.+:\d{1,5})$");
+const ADDRESS: Shape = Pattern(r"^((unix:|dns://|file://).+|.+:\d{1,5})$");
 const SERVER_SHAPE: Shape = Either(&[ADDRESS, Table(&SERVER_ENTRY)]);
 const PASSIVE_SHAPES: &[Shape] = &[OFF, Table(&PASSIVE_HEALTH)];
 const RETRY_SHAPES: &[Shape] = &[OFF, Table(&RETRY)];
@@ -101,7 +101,25 @@ pub(crate) static SERVER_ENTRY: TableDef = TableDef {
         .integer(1),
         key("max_connections", Integer(0, MANY), "The most requests at once; 0: no limit.").integer(0),
         key("backup", Boolean, "Used only while no other server is eligible.").default(Preset::Boolean(false)),
+        key(
+            "nameserver",
+            Pattern(r"^(\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+\]:\d{1,5})$"),
+            "Whom to ask about a dns:// name; without it, whom the system asks.",
+        ),
+        key(
+            "refresh",
+            Duration,
+            "The longest time between two looks at a dns:// name, from \"1s\"; a shorter TTL is followed. \"30s\" without it.",
+        ),
     ],
+    later: &[],
+};
+
+/// A file that `servers` names by file://.
+pub(crate) static SERVERS_FILE: TableDef = TableDef {
+    title: "a file of servers",
+    about: "Servers of an upstream, in a file of their own.",
+    keys: &[key("servers", List(&SERVER_SHAPE), "The servers, as in [upstreams.NAME].").required()],
     later: &[],
 };
 

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::observe::{Gauges, ServerGauges, ServerMetrics, UpstreamGauges};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
-use crate::upstream::{Server, State};
+use crate::upstream::{Server, SourceStatus, State};
 
 /// The state of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +58,20 @@ pub struct UpstreamStatus {
     pub panic: bool,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
+    /// Its entries that stand for servers which come and go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovery: Vec<DiscoveryStatus>,
+}
+
+/// An entry of `servers` that stands for servers which come and go.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DiscoveryStatus {
+    /// As the configuration has it: `dns://users.internal:3000`, `file:///etc/lb/servers.toml`.
+    pub source: String,
+    /// When a look last went well (RFC 3339).
+    pub refreshed_at: Option<String>,
+    /// What was wrong with the last look.
+    pub error: Option<String>,
 }
 
 /// A server.
@@ -152,6 +166,15 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
         queued: state.upstream.queued(),
         panic: state.upstream.panics().0,
         servers: servers.map(|(server, metrics)| ServerStatus::of(server, metrics)).collect(),
+        discovery: state.resolved.sources().into_iter().map(discovery).collect(),
+    }
+}
+
+fn discovery(source: SourceStatus) -> DiscoveryStatus {
+    DiscoveryStatus {
+        source: source.source,
+        refreshed_at: source.refreshed.and_then(|at| OffsetDateTime::from(at).format(&Rfc3339).ok()),
+        error: source.error,
     }
 }
 

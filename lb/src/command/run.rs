@@ -9,7 +9,8 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match crate::tls::load(&config, None) {
+    let tls = crate::tls::load(&config, None).and_then(|tls| crate::upstream::check_files(&config, true).map(|()| tls));
+    match tls {
         Ok(tls) => crate::server::run(config, tls, file.to_path_buf()),
         Err(problems) => {
             eprintln!("{problems}");

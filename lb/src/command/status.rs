@@ -90,6 +90,13 @@ pub(super) fn write_upstream(out: &mut String, upstream: &UpstreamStatus) -> std
     };
     let waiting = upstream.queued.map(|queued| format!(", {queued} waiting")).unwrap_or_default();
     writeln!(out, "upstream {} ({}{waiting}){panic}", upstream.name, upstream.balance)?;
+    for source in &upstream.discovery {
+        let since = source.refreshed_at.as_deref().unwrap_or("never");
+        match &source.error {
+            None => writeln!(out, "  {} refreshed {since}", source.source)?,
+            Some(error) => writeln!(out, "  {} refreshed {since}, then failed: {error}", source.source)?,
+        }
+    }
     writeln!(
         out,
         "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",

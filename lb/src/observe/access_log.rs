@@ -20,11 +20,13 @@ use super::queue::{FileSink, Limits, Line, Queue, Trouble};
 use super::record::Record;
 
 /// The access log of a snapshot, which may be off.
+#[derive(Clone)]
 pub struct AccessLog {
     dropped: Arc<Counter>,
     on: Option<On>,
 }
 
+#[derive(Clone)]
 struct On {
     queue: Arc<Queue<Entry>>,
     config: lb_config::AccessLog,

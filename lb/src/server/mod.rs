@@ -10,6 +10,7 @@ mod limit;
 mod listener;
 mod listeners;
 mod pin;
+mod rediscover;
 pub mod reload;
 mod signals;
 mod worker;
@@ -32,7 +33,7 @@ use crate::observe::{AccessLog, Metrics, log};
 use crate::proxy::{Parts, Proxy};
 use crate::snapshot::{Snapshot, resolve_all};
 use crate::tls::{self, Tls};
-use crate::upstream::Registry;
+use crate::upstream::{Discovery, Registry};
 
 /// Runs the proxy until it is told to stop. `file` is read again at a reload.
 pub fn run(config: Config, tls: Tls, file: PathBuf) -> ExitCode {
@@ -78,6 +79,7 @@ async fn serve(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle) -
     proxy.snapshot().tls.warn_of_expiry();
     let watched = proxy.clone();
     tokio::spawn(tls::watch(move || watched.snapshot().tls.clone()));
+    tokio::spawn(rediscover::rediscover(proxy.clone()));
     if let Some(admin) = admin {
         tokio::spawn(crate::admin::serve(admin, proxy.clone()));
     }
@@ -101,7 +103,10 @@ async fn prepare(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle,
     let registry = Registry::new();
     let cache = Cache::new(config.cache.memory, config.cache.max_object);
     let connections = Connections::new(config.limits.max_connections.get(), threads(&config));
-    let resolved = resolve_all(&config).await.map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
+    let discovery = Discovery::new(metrics.clone());
+    let resolved = resolve_all(&config, &discovery)
+        .await
+        .map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
     let access_log = AccessLog::open(config.server.access_log.as_ref(), metrics.access_log_dropped()).context("server.access_log")?;
     let snapshot = Snapshot::build(config, tls, resolved, &registry, &metrics, access_log);
     let proxy = Proxy::new(
@@ -110,6 +115,7 @@ async fn prepare(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle,
         Parts {
             cache,
             registry,
+            discovery,
             metrics,
             connections,
             listeners,

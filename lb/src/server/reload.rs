@@ -12,7 +12,7 @@ use crate::observe::access_log::OpenError;
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, resolve_all};
 use crate::tls;
-use crate::upstream::ResolveError;
+use crate::upstream::{ResolveError, check_files};
 
 /// Why a reload changed nothing.
 #[derive(Debug)]
@@ -94,13 +94,18 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
     let file = proxy.file().to_path_buf();
     let old = proxy.snapshot();
     let before = old.tls.clone();
-    let load = move || lb_config::load(&file).and_then(|config| Ok((tls::load(&config, Some(&before))?, config)));
+    let load = move || {
+        let config = lb_config::load(&file)?;
+        let tls = tls::load(&config, Some(&before))?;
+        check_files(&config, true)?;
+        Ok((tls, config))
+    };
     let (tls, config) = tokio::task::spawn_blocking(load)
         .await
         .map_err(|error| ReloadError::Internal(error.to_string()))?
         .map_err(ReloadError::File)?;
     needs_restart(&old.config, &config)?;
-    let resolved = resolve_all(&config).await.map_err(ReloadError::Resolve)?;
+    let resolved = resolve_all(&config, &proxy.discovery).await.map_err(ReloadError::Resolve)?;
     let access_log = old
         .access_log
         .reload(config.server.access_log.as_ref())
@@ -121,6 +126,7 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
     // From here on nothing fails.
     proxy.listeners.retire(&listeners, &old);
     apply(proxy, snapshot);
+    proxy.discovery.look_now();
     proxy.listeners.switch(listeners).await;
     Ok(changes)
 }
@@ -133,8 +139,16 @@ pub fn apply(proxy: &Arc<Proxy>, snapshot: Arc<Snapshot>) {
     proxy.connections.count_by_address(config.limits.max_connections_per_ip.is_some());
     proxy.log.set_level(config.server.log_level);
     proxy.swap(snapshot.clone());
-    proxy.registry.commit(&snapshot.live(), &tokio::runtime::Handle::current());
-    forget_others(proxy, &snapshot);
+    settle(proxy, &snapshot);
+}
+
+/// Starts what a snapshot needs that is in use now, and lets go of what it does not need.
+pub fn settle(proxy: &Proxy, snapshot: &Snapshot) {
+    let runtime = tokio::runtime::Handle::current();
+    proxy.registry.commit(&snapshot.live(), &runtime);
+    let resolved = snapshot.upstreams.iter().map(|state| &*state.resolved);
+    proxy.discovery.commit(resolved, &runtime);
+    forget_others(proxy, snapshot);
 }
 
 /// Drops the counters of what `snapshot` does not have.

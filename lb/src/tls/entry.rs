@@ -1,25 +1,17 @@
 //! One `[[server.tls]]`: its files, what was last loaded from them, and whether they have changed since.
 //!
-//! A renewal is not one moment. Certificate and key are two files that are written one after the other, in pieces, or appear together as
-//! a link is swapped (Kubernetes swaps `..data`). So files are looked at from time to time, by their names, which works for links,
-//! mounts and network file systems alike, and what they say is taken only when it has said the same twice running, is whole, and fits
-//! together. Until then, and as long as it does not, the last good pair stays in use.
+//! A renewal is not one moment, and certificate and key are two files: what [changed](crate::watched) is taken only when it is whole and
+//! fits together. Until then, and as long as it does not, the last good pair stays in use.
 
-use std::fs::Metadata;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
 
 use super::pair::{Pair, PairFiles};
 use super::trust::Authorities;
 use super::{Fault, pem};
-
-/// File systems tell times this coarsely: a file that was changed so shortly before it was read may change again within the same time.
-const COARSE: Duration = Duration::from_secs(2);
+use crate::watched::{Look, fingerprint};
 
 /// See the module.
 pub(super) struct Entry {
@@ -51,29 +43,6 @@ struct Contents {
     client_ca: Option<Result<Vec<u8>, String>>,
 }
 
-/// What was seen when the files were last looked at.
-#[derive(Default)]
-struct Look {
-    stamps: Vec<Option<Stamp>>,
-    /// Whether contents that differ from those seen would have other stamps.
-    certain: bool,
-    /// The contents in use.
-    used: u64,
-    /// Other contents that were seen last.
-    seen: Option<u64>,
-    /// Contents whose faults are in the log.
-    told: Option<u64>,
-}
-
-/// What tells that a file has changed, without reading it.
-#[derive(PartialEq, Eq, Clone, Copy)]
-struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 impl Entry {
     /// Reads the files of the entry with this index.
     pub(super) fn load(index: usize, config: &lb_config::ServerTls, provider: &CryptoProvider) -> Result<Entry, Vec<Fault>> {
@@ -84,10 +53,7 @@ impl Entry {
             table: format!("server.tls[{index}]"),
         };
         let contents = files.read();
-        let look = Look {
-            used: contents.hash(),
-            ..Look::default()
-        };
+        let look = Look::new(fingerprint(&contents));
         Ok(Entry {
             loaded: files.parse(contents, provider)?,
             files,
@@ -101,37 +67,21 @@ impl Entry {
 
     /// Looks at the files again. Whether something else was loaded from them.
     pub(super) fn look(&mut self, provider: &CryptoProvider) -> bool {
-        let now = SystemTime::now();
-        let stamps = self.files.stamps();
-        if self.look.certain && stamps == self.look.stamps {
+        let Self { files, look, .. } = self;
+        let Some(changed) = look.again(files.all(), || files.read()) else {
             return false;
-        }
-        self.look.certain = stamps
-            .iter()
-            .all(|stamp| stamp.is_some_and(|stamp| stamp.is_older_than(now, COARSE)));
-        self.look.stamps = stamps;
-        let contents = self.files.read();
-        let hash = contents.hash();
-        if hash == self.look.used {
-            (self.look.seen, self.look.told) = (None, None);
-            return false;
-        }
-        if self.look.seen.replace(hash) != Some(hash) {
-            // They may still be being written.
-            self.look.certain = false;
-            return false;
-        }
-        match self.files.parse(contents, provider) {
+        };
+        match self.files.parse(changed.contents, provider) {
             Ok(loaded) => {
                 let about = &loaded.pair.about;
                 tracing::info!(file = %about.file.display(), serial = about.serial, not_after = about.until(), "certificate loaded anew");
                 about.warn_of_expiry();
                 self.loaded = loaded;
-                (self.look.used, self.look.seen, self.look.told) = (hash, None, None);
+                self.look.taken(changed.fingerprint);
                 true
             }
             Err(faults) => {
-                if self.look.told.replace(hash) != Some(hash) {
+                if self.look.refused(changed.fingerprint) {
                     for Fault { key, message } in faults {
                         tracing::warn!(
                             key,
@@ -152,10 +102,6 @@ impl Files {
             .into_iter()
             .chain(&self.client_ca)
             .map(PathBuf::as_path)
-    }
-
-    fn stamps(&self) -> Vec<Option<Stamp>> {
-        self.all().map(|path| std::fs::metadata(path).ok().map(Stamp::of)).collect()
     }
 
     fn read(&self) -> Contents {
@@ -187,32 +133,5 @@ impl Files {
             }),
             (pair, client_ca) => Err(pair.err().into_iter().flatten().chain(client_ca.err()).collect()),
         }
-    }
-}
-
-impl Contents {
-    /// Only ever compared with those of the same files.
-    fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        Hash::hash(self, &mut hasher);
-        hasher.finish()
-    }
-}
-
-impl Stamp {
-    fn of(metadata: Metadata) -> Stamp {
-        Stamp {
-            file: (metadata.dev(), metadata.ino()),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    fn is_older_than(self, now: SystemTime, age: Duration) -> bool {
-        let since = |(seconds, _): (i64, i64)| Some(now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs() as i64 - seconds);
-        [self.modified, self.changed]
-            .into_iter()
-            .all(|time| since(time).is_some_and(|since| since > age.as_secs() as i64))
     }
 }

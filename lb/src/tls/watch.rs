@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Tls;
+use crate::watched::EVERY;
 
-/// Between two looks at the files. What has changed is taken at the second look that sees it.
-const EVERY: Duration = Duration::from_secs(1);
 /// Between two warnings of a certificate's end.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Looks at the files of what `current` gives, for as long as it is polled. A reload gives something else from then on.
+/// Looks at the files of what `current` gives, for as long as it is polled. What has changed is taken at the second look that sees it. A reload gives something else from then on.
 pub async fn watch(current: impl Fn() -> Arc<Tls>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

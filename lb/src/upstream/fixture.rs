@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_config::{Address, Balance, CheckKind, HealthCheck, PassiveHealth, Protocol, Retry, RetryOn, Timeouts, UpstreamServer};
 
-use super::resolve::ResolvedServer;
+use super::resolve::{Layout, ResolvedServer};
 use super::{Lease, Registry, ResolvedAddress, ResolvedUpstream, Server, ServerId, Upstream, Wanted};
 
 pub(super) fn ip(address: &str) -> ResolvedAddress {
@@ -102,6 +102,7 @@ pub(super) fn resolved(config: &lb_config::Upstream) -> ResolvedUpstream {
         }
     };
     ResolvedUpstream {
+        layout: Layout::default(),
         servers: config.servers.iter().map(resolved).collect(),
     }
 }
@@ -112,7 +113,7 @@ pub(super) fn upstream(config: &lb_config::Upstream) -> Arc<Upstream> {
 }
 
 pub(super) fn build(registry: &Arc<Registry>, config: &lb_config::Upstream) -> Arc<Upstream> {
-    registry.build(config, resolved(config), None)
+    registry.build(config, &resolved(config), None)
 }
 
 /// A request that has tried these.

@@ -12,6 +12,7 @@
 mod address;
 mod budget;
 mod check;
+mod discovery;
 mod eject;
 mod epoch;
 mod hedge;
@@ -44,6 +45,7 @@ use std::time::Instant;
 pub use address::ResolvedAddress;
 pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
+pub use discovery::{Discovery, SourceStatus, check_files};
 pub use lease::Lease;
 pub use orders::Order;
 pub use queue::{Granted, Place};

@@ -51,7 +51,7 @@ impl Registry {
     pub fn build(
         self: &Arc<Self>,
         config: &lb_config::Upstream,
-        resolved: ResolvedUpstream,
+        resolved: &ResolvedUpstream,
         tls: Option<&Arc<UpstreamTls>>,
     ) -> Arc<Upstream> {
         let mut inner = self.inner();
@@ -65,7 +65,7 @@ impl Registry {
             let check = key.map(|key| inner.check(key, secured, &self.epoch));
             Arc::new(Server::new(&pool, server, config, check))
         };
-        let servers = resolved.servers.into_iter().map(server).collect();
+        let servers = resolved.servers.iter().cloned().map(server).collect();
         drop(inner);
         Arc::new(Upstream::new(config.clone(), pool, servers, &self.own_key))
     }

@@ -9,7 +9,7 @@ mod reply;
 mod serve;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -80,6 +80,8 @@ pub struct Origin {
 #[derive(Debug)]
 enum Place {
     Tcp(Port),
+    /// On a port that another origin holds.
+    Beside(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -109,6 +111,13 @@ impl Origin {
         Origin::at(Place::Unix(path.to_owned()), None, answer).await
     }
 
+    /// Starts one on the same port of another loopback address, where one name in DNS may have both. It answers by its name, and lives no
+    /// longer than this one.
+    pub async fn beside(&self, ip: impl Into<IpAddr>, name: &'static str) -> Origin {
+        let place = Place::Beside(SocketAddr::new(ip.into(), self.addr().port()));
+        Origin::at(place, None, move |_| Reply::text(name)).await
+    }
+
     async fn at(place: Place, tls: Option<ServerTls>, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Origin {
         let origin = Origin {
             shared: Arc::new(Shared::new(answer)),
@@ -124,6 +133,7 @@ impl Origin {
     pub fn addr(&self) -> SocketAddr {
         match &self.place {
             Place::Tcp(port) => port.address(),
+            Place::Beside(address) => *address,
             Place::Unix(path) => panic!("{} has no IP address", path.display()),
         }
     }
@@ -135,6 +145,7 @@ impl Origin {
         }
         let listener = match &self.place {
             Place::Tcp(port) => Listener::Tcp(port.listen().await.expect("the origin's port")),
+            Place::Beside(address) => Listener::Tcp(TcpListener::bind(address).await.expect("the same port of another address")),
             Place::Unix(path) => Listener::Unix(UnixListener::bind(path).expect("the origin's socket")),
         };
         let task = tokio::spawn(serve::accept(listener, self.tls.clone(), self.shared.clone()));
@@ -148,11 +159,8 @@ impl Origin {
         }
         until("a stopped origin has no connections", async || self.open_connections() == 0).await;
         // the listener's socket is closed when the task was dropped; until then a connection would be accepted and forgotten
-        if let Place::Tcp(port) = &self.place {
-            until("a stopped origin refuses", async || {
-                TcpStream::connect(port.address()).await.is_err()
-            })
-            .await;
+        if !matches!(self.place, Place::Unix(_)) {
+            until("a stopped origin refuses", async || TcpStream::connect(self.addr()).await.is_err()).await;
         }
     }
 

@@ -26,6 +26,7 @@ const METRICS: &[&str] = &[
     "lb_queue_overflows_total",
     "lb_queue_timeouts_total",
     "lb_hedges_total",
+    "lb_discovery_failures_total",
     "lb_cache_requests_total",
     "lb_cache_bytes",
     "lb_cache_objects",

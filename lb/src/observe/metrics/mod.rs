@@ -194,6 +194,7 @@ pub struct UpstreamMetrics {
     retries: Counter,
     queue_overflows: Counter,
     queue_timeouts: Counter,
+    discovery_failures: Counter,
     hedges: Counter,
 }
 
@@ -206,6 +207,16 @@ impl UpstreamMetrics {
     /// Counts a try after one that failed.
     pub fn retried(&self) {
         self.retries.add(1);
+    }
+
+    /// Counts a look for servers that failed.
+    pub fn discovery_failed(&self) {
+        self.discovery_failures.add(1);
+    }
+
+    /// Looks for servers that failed, so far.
+    pub fn discovery_failures(&self) -> u64 {
+        self.discovery_failures.get()
     }
 
     /// Counts a second server that was asked because the first one was slow.

@@ -178,6 +178,11 @@ fn upstreams(handles: &Handles, page: &mut Page) {
         "Requests that waited for a server in vain.",
         each(|metrics| metrics.queue_timeouts.get()),
     );
+    page.counter(
+        "lb_discovery_failures_total",
+        "Looks for servers (dns://, file://) that failed.",
+        each(UpstreamMetrics::discovery_failures),
+    );
 }
 
 fn admission(upstreams: &[UpstreamGauges], page: &mut Page) {

@@ -3,7 +3,8 @@
 use rustls::version::{TLS12, TLS13};
 
 use super::*;
-use crate::upstream::{Registry, ResolvedAddress, Server, resolve};
+use crate::observe::Metrics;
+use crate::upstream::{Discovery, Registry, ResolvedAddress, Server, resolve};
 
 const ADDRESS: &str = "127.0.0.1:4001";
 
@@ -131,8 +132,10 @@ fn both_versions_are_offered() {
 
 /// The servers of the upstream that this configuration has.
 pub(super) async fn servers(config: &Config) -> Vec<Arc<Server>> {
-    let resolved = resolve(&config.upstreams[0]).await.unwrap();
-    Registry::new().build(&config.upstreams[0], resolved, None).servers().to_vec()
+    let resolved = resolve(&config.upstreams[0], &Discovery::new(Metrics::new()))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    Registry::new().build(&config.upstreams[0], &resolved, None).servers().to_vec()
 }
 
 #[tokio::test]
@@ -196,8 +199,13 @@ async fn checked(folder: &Path, server: Tls, tls: &str) -> Option<String> {
     let text = upstream(&format!("'{address}'"), tls) + "health_check = { interval = '50ms', timeout = '5s' }\n";
     let config = config(folder, &text);
     let loaded = load(&config, None).unwrap();
-    let (registry, resolved) = (Registry::new(), resolve(&config.upstreams[0]).await.unwrap());
-    let built = registry.build(&config.upstreams[0], resolved, loaded.upstream(0));
+    let (registry, resolved) = (
+        Registry::new(),
+        resolve(&config.upstreams[0], &Discovery::new(Metrics::new()))
+            .await
+            .unwrap_or_else(|error| panic!("{error}")),
+    );
+    let built = registry.build(&config.upstreams[0], &resolved, loaded.upstream(0));
     registry.commit(std::slice::from_ref(&built), &tokio::runtime::Handle::current());
     let last = async {
         loop {
