@@ -3,6 +3,8 @@
 //! [`crate::load`] is the only maker of a [`Config`]. A part of the file that is absent has its default already; a part that is off is
 //! `None`.
 
+mod traffic;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
@@ -16,6 +18,7 @@ use ipnet::IpNet;
 
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
+pub use traffic::{Fault, Mirror, Share, Split};
 
 /// A whole configuration: the file and all that it includes.
 #[derive(Debug, Clone)]
@@ -403,6 +406,10 @@ pub struct Route {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What is done.
     pub action: Action,
+    /// Copies of requests to another upstream; only with [`Action::Forward`].
+    pub mirror: Option<Mirror>,
+    /// Delays and errors on purpose.
+    pub fault: Option<Fault>,
     /// Edits of the request.
     pub request_headers: HeaderEdits,
     /// Edits of the response.
@@ -444,8 +451,8 @@ pub enum PathMatch {
 pub enum Action {
     /// Forwards to a server.
     Forward {
-        /// Index into [`Config::upstreams`].
-        upstream: usize,
+        /// Whose servers: `upstream`, or `split`.
+        split: Split,
         /// How the path is changed.
         rewrite: Rewrite,
     },

@@ -9,12 +9,13 @@ mod matching;
 mod route;
 mod server;
 mod tls;
+mod traffic;
 mod upstream;
 
 pub(crate) use address::is_host_name;
 
 use crate::fields::{Check, Fields};
-use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Upstream};
+use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Split, Upstream};
 use crate::problem::Report;
 use crate::raw::ROOT;
 use crate::read;
@@ -113,11 +114,13 @@ fn only_route(fields: &Fields<'_>, names: &[&str]) -> Option<Vec<Route>> {
             methods: Vec::new(),
             headers: Vec::new(),
             action: Action::Forward {
-                upstream: 0,
+                split: Split::whole(0),
                 rewrite: Rewrite::default(),
             },
             request_headers: Default::default(),
             response_headers: Default::default(),
+            mirror: None,
+            fault: None,
             cache: None,
             max_body: None,
             allow: Vec::new(),

@@ -5,10 +5,12 @@
 
 mod route;
 mod server;
+mod traffic;
 mod upstream;
 
 pub(crate) use route::*;
 pub(crate) use server::*;
+pub(crate) use traffic::*;
 pub(crate) use upstream::*;
 
 /// A table of the file.
@@ -53,6 +55,8 @@ pub(crate) enum Shape {
     Number(&'static [u64]),
     /// A whole number from the one to the other.
     Integer(u64, u64),
+    /// A number from 0 to 100, with a fraction or without.
+    Percent,
     /// `true` or `false`.
     Boolean,
     /// A list of these.

@@ -76,6 +76,8 @@ pub struct Exchange {
     method: Method,
     /// Index into the snapshot's routes.
     route: Option<usize>,
+    /// Index into the snapshot's upstreams: chosen once, and valid for all that follows.
+    upstream: Option<usize>,
     /// Bytes of body that the client has sent so far.
     received: u64,
     max_body: u64,
@@ -99,6 +101,7 @@ impl Exchange {
             started: Instant::now(),
             method: Method::GET,
             route: None,
+            upstream: None,
             received: 0,
             max_body: snapshot.config.limits.max_body,
             refusal: None,
@@ -174,7 +177,7 @@ impl Exchange {
     }
 
     fn upstream(&self) -> Option<&UpstreamState> {
-        self.route()?.upstream.map(|index| &self.snapshot.upstreams[index])
+        self.upstream.map(|index| &self.snapshot.upstreams[index])
     }
 }
 

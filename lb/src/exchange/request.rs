@@ -11,7 +11,7 @@ use crate::balance::hash_key;
 use crate::cache::{Follower, Hit, Reader};
 use crate::filter;
 use crate::reject::Refusal;
-use crate::route::{Found, Target, location, rewrite};
+use crate::route::{Found, Target, client_key, location, rewrite};
 
 /// What is done with a request.
 pub enum Decision {
@@ -128,8 +128,11 @@ impl Exchange {
         }
     }
 
-    /// The request is one for its upstream.
+    /// The request is one for its upstream. Of a split, the client's own is passed over while none of its servers is up and others are.
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
+        let usable = |upstream: usize| self.snapshot.upstreams[upstream].upstream.has_server();
+        let split = self.route().and_then(|route| route.split.as_ref());
+        self.upstream = split.map(|split| split.choose(self.client.address, usable));
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
         self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
@@ -137,10 +140,7 @@ impl Exchange {
 
     fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
         match on {
-            HashOn::ClientIp => match self.client.address {
-                std::net::IpAddr::V4(ip) => hash_key(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash_key(&ip.octets()),
-            },
+            HashOn::ClientIp => client_key(self.client.address),
             HashOn::Path => hash_key(target.forward()),
             HashOn::Header(name) => hash_key(head.get(name).unwrap_or_default()),
             HashOn::Cookie(name) => hash_key(filter::cookie(head, name).unwrap_or_default()),
