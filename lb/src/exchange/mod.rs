@@ -5,7 +5,8 @@
 //!
 //! | the engine says | the exchange answers |
 //! | --- | --- |
-//! | [`Exchange::request`]: here is a request head | [`Decision`]: refuse, answer, serve a stored object, wait for one, or forward |
+//! | [`Exchange::request`]: here is a request head | [`Decision`]: refuse, answer, serve a stored object, wait for one or for a time, or forward |
+//! | [`Exchange::joined`], [`Exchange::delayed`]: I have waited | the same |
 //! | [`Exchange::server`]: I need a server | a server to talk to, or a [`Refusal`] |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
@@ -17,6 +18,7 @@
 
 mod answer;
 mod caching;
+mod fault;
 mod forward;
 pub mod head;
 mod record;
@@ -83,6 +85,8 @@ pub struct Exchange {
     max_body: u64,
     /// Why `lb` answers by itself, if it does.
     refusal: Option<Refusal>,
+    /// It was delayed or refused on purpose.
+    injected: bool,
     tries: Tries,
     caching: Caching,
 }
@@ -105,6 +109,7 @@ impl Exchange {
             received: 0,
             max_body: snapshot.config.limits.max_body,
             refusal: None,
+            injected: false,
             tries: Tries::default(),
             caching: Caching::default(),
             origin,

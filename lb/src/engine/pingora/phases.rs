@@ -1,6 +1,7 @@
 //! The phases of a request in pingora: each asks the exchange and does what it says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -62,6 +63,20 @@ impl Phases {
         Ok(None)
     }
 
+    /// Waits, unless the client goes away first. While its body is to come, nobody looks whether it is there.
+    async fn pause(session: &mut Session, exchange: &mut Exchange, delay: Duration) -> Result<Decision> {
+        let sleep = tokio::time::sleep(delay);
+        if session.as_downstream_mut().is_body_empty() {
+            tokio::select! {
+                () = sleep => {}
+                left = session.as_downstream_mut().read_body_or_idle(true) => return Err(gone(left)),
+            }
+        } else {
+            sleep.await;
+        }
+        Ok(exchange.delayed(&Request(session.req_header(), Body::Announced)))
+    }
+
     /// Waits for the request that fetches the same object, unless the client goes away first.
     async fn wait(session: &mut Session, exchange: &mut Exchange, follower: Follower) -> Result<Decision> {
         // The session watches the client meanwhile, so the head is needed apart from it.
@@ -69,14 +84,17 @@ impl Phases {
         let request = Request(&head, Body::Announced);
         let joined = tokio::select! {
             joined = follower.wait(&request) => joined,
-            left = session.as_downstream_mut().read_body_or_idle(true) => {
-                return Err(match left {
-                    Err(error) => error.into_down(),
-                    Ok(_) => Error::new_down(ErrorType::ConnectionClosed),
-                });
-            }
+            left = session.as_downstream_mut().read_body_or_idle(true) => return Err(gone(left)),
         };
         Ok(exchange.joined(joined, &request))
+    }
+}
+
+/// The client has gone while it was waited for something.
+fn gone(read: Result<Option<Bytes>>) -> Box<Error> {
+    match read {
+        Err(error) => error.into_down(),
+        Ok(_) => Error::new_down(ErrorType::ConnectionClosed),
     }
 }
 
@@ -126,8 +144,12 @@ impl ProxyHttp for Phases {
         let unannounced = session.req_header().version == Version::HTTP_2 && !session.as_downstream_mut().is_body_empty();
         let body = if unannounced { Body::Follows } else { Body::Announced };
         let mut decision = exchange.request(&Request(session.req_header(), body));
-        while let Decision::Wait(follower) = decision {
-            decision = Phases::wait(session, exchange, follower).await?;
+        loop {
+            decision = match decision {
+                Decision::Wait(follower) => Phases::wait(session, exchange, follower).await?,
+                Decision::Delay(delay) => Phases::pause(session, exchange, delay).await?,
+                _ => break,
+            };
         }
         match decision {
             Decision::Forward => {
@@ -155,7 +177,7 @@ impl ProxyHttp for Phases {
             },
             Decision::Hit(hit) => reply::hit(session, exchange, &hit).await?,
             Decision::Stream(reader) => reply::stream(session, exchange, reader).await?,
-            Decision::Wait(_) => return Err(Error::new_in(REFUSED)),
+            Decision::Wait(_) | Decision::Delay(_) => return Err(Error::new_in(REFUSED)),
         }
         Ok(true)
     }
@@ -299,7 +321,7 @@ impl ProxyHttp for Phases {
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Context,
-    ) -> Result<Option<std::time::Duration>> {
+    ) -> Result<Option<Duration>> {
         let Some(exchange) = ctx.exchange.as_mut() else { return Ok(None) };
         if let Some(piece) = body {
             exchange.answer_body(piece);

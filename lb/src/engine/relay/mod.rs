@@ -27,6 +27,7 @@ mod upstream;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -100,6 +101,10 @@ impl Relay {
                 Decision::Stream(reader) => return self.stream(client, request, exchange, reader).await,
                 Decision::Refuse(refusal) => return self.refuse(client, request, exchange, &refusal).await,
                 Decision::Respond(reply) => return self.respond(client, request, exchange, &reply).await,
+                Decision::Delay(delay) => match pause(client, delay).await {
+                    true => decision = exchange.delayed(&request.head()),
+                    false => return Ended::left(None, 0),
+                },
                 Decision::Wait(follower) => match wait(client, request, exchange, follower).await {
                     Some(next) => decision = next,
                     None => return Ended::left(None, 0),
@@ -111,6 +116,14 @@ impl Relay {
     /// Whether the client's connection may carry another request, as far as the request and this process are concerned.
     fn keeps(&self, request: &Request) -> bool {
         request.parsed().keep_alive() && !self.proxy.draining()
+    }
+}
+
+/// Waits. Whether the client is still there.
+async fn pause(client: &mut ClientStream, delay: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(delay) => true,
+        () = poll_fn(|cx| client.poll_gone(cx)) => false,
     }
 }
 
