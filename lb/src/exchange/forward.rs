@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode, header};
 
 use super::head::{Editor, RequestHead};
-use super::{Exchange, idempotent};
+use super::{Exchange, failure_status, idempotent};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
-use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId};
+use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId, Wanted};
 
 /// What is known of the servers that were asked.
 #[derive(Default)]
@@ -122,7 +122,11 @@ impl Exchange {
 
     fn pick(&self) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(self.tries.hash, &self.tries.tried)
+        upstream.upstream.pick(&Wanted {
+            hash: self.tries.hash,
+            tried: &self.tries.tried,
+            sticky: None,
+        })
     }
 
     fn no_server(&mut self, why: NoServer) -> Refusal {
@@ -186,6 +190,9 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
+        if let Some(lease) = &self.tries.lease {
+            lease.observed(elapsed, !failure_status(status));
+        }
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);

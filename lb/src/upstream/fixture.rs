@@ -7,7 +7,7 @@ use std::time::Duration;
 use lb_config::{Address, Balance, CheckKind, HealthCheck, PassiveHealth, Protocol, Retry, RetryOn, Timeouts, UpstreamServer};
 
 use super::resolve::ResolvedServer;
-use super::{Lease, Registry, ResolvedAddress, ResolvedUpstream, Server, Upstream};
+use super::{Lease, Registry, ResolvedAddress, ResolvedUpstream, Server, ServerId, Upstream, Wanted};
 
 pub(super) fn ip(address: &str) -> ResolvedAddress {
     ResolvedAddress::Ip(address.parse().expect("an address"))
@@ -110,9 +110,17 @@ pub(super) fn build(registry: &Arc<Registry>, config: &lb_config::Upstream) -> A
     registry.build(config, resolved(config), None)
 }
 
+/// A request that has tried these.
+pub(super) fn after(tried: &[ServerId]) -> Wanted<'_> {
+    Wanted {
+        tried,
+        ..Wanted::default()
+    }
+}
+
 /// Takes so many leases.
 pub(super) fn leases(upstream: &Upstream, n: usize) -> Vec<Lease> {
-    (0..n).map(|_| upstream.pick(0, &[]).expect("a server")).collect()
+    (0..n).map(|_| upstream.pick(&Wanted::default()).expect("a server")).collect()
 }
 
 /// How many of these are on each server.
@@ -129,7 +137,7 @@ pub(super) fn in_flight(upstream: &Upstream) -> Vec<u32> {
 pub(super) fn one_at_a_time(upstream: &Upstream, n: usize) -> Vec<usize> {
     let mut counts = vec![0; upstream.servers().len()];
     for _ in 0..n {
-        let lease = upstream.pick(0, &[]).expect("a server");
+        let lease = upstream.pick(&Wanted::default()).expect("a server");
         let chosen = upstream.servers().iter().position(|server| server.id() == lease.server().id());
         counts[chosen.expect("one of its servers")] += 1;
     }

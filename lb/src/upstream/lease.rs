@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Server;
 
@@ -31,6 +31,12 @@ impl Lease {
     /// The server has given a good answer.
     pub fn succeeded(&self) {
         self.succeeded.store(true, Ordering::Relaxed);
+    }
+
+    /// How long the server took from being asked to the head of its answer, or to its failure; `ok`: it was a good answer. Told once for
+    /// each try, before the lease ends.
+    pub fn observed(&self, latency: Duration, ok: bool) {
+        self.server.observed_at(latency, ok, Instant::now());
     }
 
     /// The server has failed, in a way that passive health counts. Once a request at most: the caller decides whom to charge.

@@ -20,6 +20,7 @@ mod resolve;
 mod server;
 mod slot;
 mod view;
+mod wanted;
 
 #[cfg(test)]
 mod fixture;
@@ -36,6 +37,7 @@ pub use lease::Lease;
 pub use registry::Registry;
 pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
+pub use wanted::Wanted;
 
 use pool::Pool;
 use view::Placed;
@@ -110,14 +112,16 @@ impl Upstream {
         self.by_slot[server.id().slot()] as usize
     }
 
-    /// Chooses a server and counts the request, in one step. None of `tried` is chosen. `hash` is what [`crate::balance::hash_key`]
-    /// makes of what `balance = "hash"` hashes; other algorithms do not look at it.
-    pub fn pick(&self, hash: u64, tried: &[ServerId]) -> Result<Lease, NoServer> {
-        self.pick_at(hash, tried, Instant::now)
+    /// Chooses a server and counts the request, in one step.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick(&self, wanted: &Wanted<'_>) -> Result<Lease, NoServer> {
+        self.pick_at(wanted, Instant::now)
     }
 
-    fn pick_at(&self, hash: u64, tried: &[ServerId], now: impl FnOnce() -> Instant) -> Result<Lease, NoServer> {
-        let slot = self.pool.take(self.view, tried, hash, now)?;
+    pub(crate) fn pick_at(&self, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<Lease, NoServer> {
+        let slot = self.pool.take(self.view, wanted, now)?;
         Ok(Lease::new(self.servers[self.by_slot[slot] as usize].clone()))
     }
 

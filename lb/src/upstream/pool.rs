@@ -19,7 +19,7 @@ use rand::rngs::SmallRng;
 use super::budget::Budget;
 use super::slot::Slot;
 use super::view::{Placed, View};
-use super::{NoServer, ResolvedAddress, ServerId};
+use super::{NoServer, ResolvedAddress, ServerId, Wanted};
 
 /// See the module.
 pub(super) struct Pool {
@@ -120,11 +120,11 @@ impl Pool {
     }
 
     /// Chooses a server and takes it, in one step. The caller owes a [`release`](Self::release).
-    pub(super) fn take(&self, view: u64, tried: &[ServerId], hash: u64, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
+    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
         let returned = state.catch_up(epoch, now);
-        let taken = state.take(view, tried, hash);
+        let taken = state.take(view, wanted);
         drop(state);
         self.log_returned(&returned);
         taken
@@ -253,7 +253,7 @@ impl State {
         self.views.iter_mut().for_each(|view| view.stale = true);
     }
 
-    fn take(&mut self, view: u64, tried: &[ServerId], hash: u64) -> Result<usize, NoServer> {
+    fn take(&mut self, view: u64, wanted: &Wanted<'_>) -> Result<usize, NoServer> {
         let Self {
             slots,
             loads,
@@ -268,8 +268,13 @@ impl State {
             .ok_or(NoServer::NoneHealthy)?;
         let slots = &*slots;
         let known = |id: &&ServerId| slots.get(id.slot()).is_some_and(|slot| slot.generation == id.generation());
-        let tried = tried.iter().filter(known).map(|id| id.slot());
-        let slot = view.choose(loads, turns, tried, hash, random)?;
+        let tried = wanted.tried.iter().filter(known).map(|id| id.slot());
+        let sticky = wanted.sticky.as_ref().filter(known).map(|id| id.slot());
+        let kept = sticky.filter(|slot| view.keeps(*slot, loads) && !tried.clone().any(|tried| tried == *slot));
+        let slot = match kept {
+            Some(slot) => slot,
+            None => view.choose(loads, turns, tried, wanted.hash, random)?,
+        };
         self.add(slot, 1);
         Ok(slot)
     }

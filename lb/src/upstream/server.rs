@@ -209,6 +209,9 @@ impl Server {
         self.pool.failed(self.id, self.passive.as_ref(), now);
     }
 
+    /// What a try has taught about it. Nothing goes by that yet.
+    pub(super) fn observed_at(&self, _latency: Duration, _ok: bool, _now: Instant) {}
+
     pub(super) fn release(&self, succeeded: bool) {
         self.pool.release(self.id, succeeded);
     }

@@ -29,6 +29,8 @@ pub(super) struct Member {
     backup: bool,
     check: Option<Arc<Check>>,
     usable: bool,
+    /// Whether it goes on with clients that have stayed with it.
+    keeps: bool,
 }
 
 /// See the module.
@@ -86,6 +88,7 @@ impl View {
                 backup: server.backup,
                 check: placed.check.cloned(),
                 usable: false,
+                keeps: false,
             });
         }
         let tier = |backup: bool| {
@@ -123,15 +126,23 @@ impl View {
             .members
             .iter()
             .zip(slots)
-            .map(|(member, slot)| member.as_ref()?.standing(slot))
+            .map(|(member, slot)| member.as_ref().map(|member| (member.standing(slot), member.weight > 0)))
             .collect();
-        let best = standings.iter().flatten().min().copied().filter(|best| *best != Standing::Failing);
+        let weighted = standings.iter().flatten().filter(|(_, weighted)| *weighted);
+        let best = weighted
+            .map(|(standing, _)| standing)
+            .min()
+            .copied()
+            .filter(|best| *best != Standing::Failing);
         for tier in &mut self.tiers {
             tier.usable = 0;
         }
         for (member, standing) in self.members.iter_mut().zip(standings) {
-            let Some(member) = member else { continue };
-            member.usable = standing.is_some() && standing == best;
+            let (Some(member), Some((standing, weighted))) = (member, standing) else {
+                continue;
+            };
+            member.usable = weighted && Some(standing) == best;
+            member.keeps = standing <= best.unwrap_or(Standing::Passing);
             self.tiers[usize::from(member.backup)].usable += usize::from(member.usable);
         }
         for (slot, load) in loads.iter().enumerate() {
@@ -145,6 +156,12 @@ impl View {
         let Some(Some(member)) = self.members.get(slot) else { return };
         let eligible = member.usable && load < member.limit;
         self.tiers[usize::from(member.backup)].ranks[slot] = if eligible { rank(load, member.weight) } else { NOT_ELIGIBLE };
+    }
+
+    /// Whether this server may go on with a client that has stayed with it. Its weight, and whether it is a backup, say only who gets
+    /// clients that are new.
+    pub(super) fn keeps(&self, slot: usize, loads: &[u32]) -> bool {
+        self.member(slot).is_some_and(|member| member.keeps && loads[slot] < member.limit)
     }
 
     /// Chooses among the eligible that are not in `tried`.
@@ -228,15 +245,14 @@ impl View {
 }
 
 impl Member {
-    /// `None`: its weight is 0.
-    fn standing(&self, slot: &Slot) -> Option<Standing> {
+    fn standing(&self, slot: &Slot) -> Standing {
         let checked = self.check.as_ref().map_or(Status::Healthy, |check| check.status());
-        (self.weight > 0).then_some(match checked {
+        match checked {
             Status::Unhealthy => Standing::Failing,
             _ if slot.is_ejected() => Standing::Ejected,
             Status::Unchecked => Standing::Unchecked,
             Status::Healthy => Standing::Passing,
-        })
+        }
     }
 }
 

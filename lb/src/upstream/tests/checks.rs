@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::fixture::{build, config, health_check, server, servers};
-use super::super::{NoServer, Registry, State, Upstream};
+use super::super::{NoServer, Registry, State, Upstream, Wanted};
 
 /// An HTTP server that answers with a status that can be changed; 0: accepts and says nothing.
 struct Origin {
@@ -94,7 +94,10 @@ async fn c06_first_checks_are_at_once_and_then_the_silent_one_gets_nothing() {
     until("the good one passes", || state(&users, 0) == State::Healthy).await;
     assert!(start.elapsed() < Duration::from_secs(5), "not after an interval");
     for _ in 0..10 {
-        assert_eq!(users.pick(0, &[]).expect("a server").server().id(), users.servers()[0].id());
+        assert_eq!(
+            users.pick(&Wanted::default()).expect("a server").server().id(),
+            users.servers()[0].id()
+        );
     }
     until("the silent one fails", || state(&users, 1) == State::Unhealthy).await;
     let last = users.servers()[1].status().check.and_then(|check| check.last).expect("a result");
@@ -110,12 +113,12 @@ async fn a_server_falls_and_rises() {
     until("it passes", || state(&users, 0) == State::Healthy).await;
     origin.answer(503);
     until("it fails", || state(&users, 0) == State::Unhealthy).await;
-    assert_eq!(users.pick(0, &[]).expect_err("nobody"), NoServer::NoneHealthy);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("nobody"), NoServer::NoneHealthy);
     let asked = origin.asked();
     origin.answer(200);
     until("it passes again", || state(&users, 0) == State::Healthy).await;
     assert!(origin.asked() - asked >= 2, "it takes two passes");
-    assert!(users.pick(0, &[]).is_ok());
+    assert!(users.pick(&Wanted::default()).is_ok());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use lb_config::PassiveHealth;
 use proptest::prelude::*;
 
 use super::super::fixture::{build, config, number, server, servers, upstream};
-use super::super::{Registry, State, Upstream};
+use super::super::{Registry, State, Upstream, Wanted};
 
 /// Counts failures against a server, as if so many requests to it had failed.
 fn fail(upstream: &Upstream, server: usize, times: usize, now: Instant) {
@@ -46,7 +46,7 @@ fn a_failing_server_is_out_for_its_time_and_comes_back_clean() {
     assert_eq!(states(&users, start), [State::Ejected, State::Healthy, State::Healthy]);
     let picks = |now| {
         (0..30)
-            .map(|_| users.pick_at(0, &[], || now).expect("a server").server().id())
+            .map(|_| users.pick_at(&Wanted::default(), || now).expect("a server").server().id())
             .collect::<Vec<_>>()
     };
     assert!(!picks(start + seconds(9)).contains(&users.servers()[0].id()));
@@ -80,7 +80,7 @@ fn c04_what_is_out_at_once_is_rounded_down_and_never_the_last() {
             fail(&users, round % pool, 1, now);
         }
         assert_eq!(ejected(&users, now), expected, "of {pool} at {percent} %");
-        assert!(users.pick_at(0, &[], || now).is_ok());
+        assert!(users.pick_at(&Wanted::default(), || now).is_ok());
     }
 }
 
@@ -98,9 +98,9 @@ fn off_is_off() {
 #[test]
 fn a_good_answer_ends_the_row_of_failures_that_is_shown() {
     let users = upstream(&config(servers(&[1])));
-    users.pick(0, &[]).expect("a server").failed();
+    users.pick(&Wanted::default()).expect("a server").failed();
     assert_eq!(users.servers()[0].status().consecutive_failures, 1);
-    let lease = users.pick(0, &[]).expect("a server");
+    let lease = users.pick(&Wanted::default()).expect("a server");
     lease.succeeded();
     drop(lease);
     assert_eq!(users.servers()[0].status().consecutive_failures, 0);
@@ -128,7 +128,14 @@ fn a_backup_takes_over_from_the_ejected() {
     config.servers[1].backup = true;
     let users = upstream(&config);
     let now = Instant::now();
-    let next = || users.pick_at(0, &[], || now).expect("a server").server().name().to_string();
+    let next = || {
+        users
+            .pick_at(&Wanted::default(), || now)
+            .expect("a server")
+            .server()
+            .name()
+            .to_string()
+    };
     assert_eq!(next(), "10.0.0.1:80");
     fail(&users, 0, 5, now);
     assert_eq!(next(), "10.0.0.2:80");
@@ -154,7 +161,7 @@ fn failures_of_a_removed_server_harm_nobody() {
     let registry = Registry::new();
     let now = Instant::now();
     let old = build(&registry, &config(servers(&[1, 1])));
-    let gone = old.pick(0, &[]).expect("the first");
+    let gone = old.pick(&Wanted::default()).expect("the first");
     let new = build(&registry, &config(vec![server("10.0.0.2:80", 1)]));
     drop(old);
     (0..10).for_each(|_| gone.failed_at(now));
@@ -180,8 +187,8 @@ proptest! {
             let out = ejected(&users, now);
             prop_assert!(out * 100 <= total * usize::from(percent));
             prop_assert!(out == 0 || out < total);
-            prop_assert_eq!(users.pick_at(0, &[], || now).is_ok(), total > 0);
-            if let Ok(lease) = users.pick_at(0, &[], || now) {
+            prop_assert_eq!(users.pick_at(&Wanted::default(), || now).is_ok(), total > 0);
+            if let Ok(lease) = users.pick_at(&Wanted::default(), || now) {
                 prop_assert_ne!(lease.server().status_at(now).state, State::Ejected);
             }
         }

@@ -7,8 +7,8 @@ use std::thread;
 use lb_config::{Balance, HashOn};
 use proptest::prelude::*;
 
-use super::super::fixture::{config, in_flight, leases, number, one_at_a_time, servers, spread, upstream};
-use super::super::{Lease, NoServer, ServerId, Upstream};
+use super::super::fixture::{after, config, in_flight, leases, number, one_at_a_time, servers, spread, upstream};
+use super::super::{Lease, NoServer, ServerId, Upstream, Wanted};
 use crate::balance::hash_key;
 
 const ALGORITHMS: [Balance; 5] = [
@@ -18,6 +18,11 @@ const ALGORITHMS: [Balance; 5] = [
     Balance::P2c,
     Balance::Hash(HashOn::Path),
 ];
+
+/// A request with this key.
+fn keyed(hash: u64) -> Wanted<'static> {
+    Wanted { hash, ..Wanted::default() }
+}
 
 #[test]
 fn arrivals_on_an_idle_pool_give_one_each() {
@@ -69,11 +74,13 @@ fn a_server_that_was_tried_is_not_chosen_again() {
             let hash = hash_key(&n.to_be_bytes());
             let mut tried: Vec<ServerId> = Vec::new();
             for _ in 0..3 {
-                let lease = users.pick(hash, &tried).expect("an untried one");
+                let wanted = Wanted { hash, ..after(&tried) };
+                let lease = users.pick(&wanted).expect("an untried one");
                 assert!(!tried.contains(&lease.server().id()));
                 tried.push(lease.server().id());
             }
-            assert_eq!(users.pick(hash, &tried).expect_err("all are tried"), NoServer::AllTried);
+            let wanted = Wanted { hash, ..after(&tried) };
+            assert_eq!(users.pick(&wanted).expect_err("all are tried"), NoServer::AllTried);
         }
         assert_eq!(in_flight(&users), [0; 3]);
     }
@@ -86,15 +93,15 @@ fn full_servers_are_told_from_tried_ones() {
     config.servers[1].max_connections = Some(number(1));
     let users = upstream(&config);
     let held = leases(&users, 2);
-    assert_eq!(users.pick(0, &[]).expect_err("full"), NoServer::AllFull);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("full"), NoServer::AllFull);
     assert_eq!(
-        users.pick(0, &[users.servers()[0].id()]).expect_err("the other one is full"),
+        users.pick(&after(&[users.servers()[0].id()])).expect_err("the other one is full"),
         NoServer::AllFull
     );
     let both = [users.servers()[0].id(), users.servers()[1].id()];
-    assert_eq!(users.pick(0, &both).expect_err("tried"), NoServer::AllTried);
+    assert_eq!(users.pick(&after(&both)).expect_err("tried"), NoServer::AllTried);
     drop(held);
-    assert!(users.pick(0, &[]).is_ok());
+    assert!(users.pick(&Wanted::default()).is_ok());
 }
 
 #[test]
@@ -107,13 +114,16 @@ fn with_hash_a_key_stays_and_moves_on_only_while_it_must() {
         .for_each(|server| server.max_connections = Some(number(1)));
     let users = upstream(&config);
     let hash = hash_key(b"198.51.100.7");
-    let home = users.pick(hash, &[]).expect("a server");
-    let next = users.pick(hash, &[]).expect("the next on the ring");
+    let home = users.pick(&keyed(hash)).expect("a server");
+    let next = users.pick(&keyed(hash)).expect("the next on the ring");
     assert_ne!(home.server().id(), next.server().id());
     let (first, second) = (home.server().id(), next.server().id());
     drop((home, next));
-    assert_eq!(users.pick(hash, &[]).expect("home").server().id(), first);
-    assert_eq!(users.pick(hash, &[first]).expect("the next").server().id(), second);
+    assert_eq!(users.pick(&keyed(hash)).expect("home").server().id(), first);
+    assert_eq!(
+        users.pick(&Wanted { hash, ..after(&[first]) }).expect("the next").server().id(),
+        second
+    );
 }
 
 #[test]
@@ -162,7 +172,7 @@ fn churn(users: &Arc<Upstream>, bounds: &[u32]) {
                         held[server].fetch_sub(1, Ordering::SeqCst);
                         drop(lease);
                     } else {
-                        let lease = users.pick(draw, &[]).expect("the last one is never full");
+                        let lease = users.pick(&keyed(draw)).expect("the last one is never full");
                         let server = users
                             .servers()
                             .iter()
@@ -231,7 +241,7 @@ proptest! {
                 server.weight() > 0 && server.id() != tried && server.max_connections().is_none_or(|bound| before[n] < bound.get())
             };
             let lowest = (0..specs.len()).filter(|n| may(*n));
-            match users.pick(0, &[tried]) {
+            match users.pick(&after(&[tried])) {
                 Ok(lease) => {
                     let chosen = users.servers().iter().position(|server| server.id() == lease.server().id()).expect("a server");
                     prop_assert!(may(chosen));

@@ -5,3 +5,4 @@ mod ejection;
 mod leases;
 mod reload;
 mod standing;
+mod sticky;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::fixture::{build, config, in_flight, leases, number, one_at_a_time, server, servers, spread};
-use super::super::{NoServer, Registry};
+use super::super::fixture::{after, build, config, in_flight, leases, number, one_at_a_time, server, servers, spread};
+use super::super::{NoServer, Registry, Wanted};
 
 #[test]
 fn c01_counts_survive_a_reload_that_adds_a_server() {
@@ -48,7 +48,7 @@ fn both_configurations_see_each_others_requests() {
     let (one, two) = (leases(&old, 2), leases(&new, 2));
     assert_eq!(spread(&new, &one), [1, 1]);
     assert_eq!(spread(&new, &two), [1, 1]);
-    assert_eq!(old.pick(0, &[]).expect_err("full"), NoServer::AllFull);
+    assert_eq!(old.pick(&Wanted::default()).expect_err("full"), NoServer::AllFull);
     drop(one);
     assert_eq!(spread(&new, &leases(&new, 2)), [1, 1]);
 }
@@ -62,12 +62,12 @@ fn a_lower_bound_holds_for_what_comes_after() {
     config.servers[0].max_connections = Some(number(3));
     let after = build(&registry, &config);
     for _ in 0..2 {
-        assert_eq!(after.pick(0, &[]).expect_err("full"), NoServer::AllFull);
+        assert_eq!(after.pick(&Wanted::default()).expect_err("full"), NoServer::AllFull);
         held.pop();
     }
-    assert_eq!(after.pick(0, &[]).expect_err("full"), NoServer::AllFull);
+    assert_eq!(after.pick(&Wanted::default()).expect_err("full"), NoServer::AllFull);
     held.pop();
-    let _third = after.pick(0, &[]).expect("room for one");
+    let _third = after.pick(&Wanted::default()).expect("room for one");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn an_id_of_a_server_that_is_gone_means_nobody_else() {
     drop(first);
     let third = build(&registry, &config(vec![server("10.0.0.3:80", 1)]));
     drop(second);
-    assert!(third.pick(0, &[gone]).is_ok());
+    assert!(third.pick(&after(&[gone])).is_ok());
 }
 
 #[test]

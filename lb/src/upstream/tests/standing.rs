@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::fixture::{build, config, health_check, leases, number, server, servers, spread, upstream};
-use super::super::{NoServer, Registry, State, Upstream};
+use super::super::fixture::{after, build, config, health_check, leases, number, server, servers, spread, upstream};
+use super::super::{NoServer, Registry, State, Upstream, Wanted};
 
 fn checked(weights: &[u32]) -> lb_config::Upstream {
     let mut config = config(servers(weights));
@@ -43,9 +43,9 @@ fn c06_when_all_have_failed_nobody_is_asked() {
     let users = upstream(&checked(&[1, 1]));
     note(&users, 0, false);
     note(&users, 1, false);
-    assert_eq!(users.pick(0, &[]).expect_err("nobody"), NoServer::NoneHealthy);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("nobody"), NoServer::NoneHealthy);
     assert_eq!(
-        users.pick(0, &[users.servers()[0].id()]).expect_err("nobody"),
+        users.pick(&after(&[users.servers()[0].id()])).expect_err("nobody"),
         NoServer::NoneHealthy
     );
     assert!(!users.has_server());
@@ -69,16 +69,19 @@ fn backups_are_used_only_while_nobody_else_can_be() {
     let users = upstream(&config);
     (0..3).for_each(|n| note(&users, n, true));
     let held = leases(&users, 2);
-    assert_eq!(users.pick(0, &[]).expect_err("no overflow"), NoServer::AllFull);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("no overflow"), NoServer::AllFull);
     note(&users, 0, false);
-    assert_eq!(users.pick(0, &[]).expect_err("no overflow"), NoServer::AllFull);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("no overflow"), NoServer::AllFull);
     note(&users, 1, false);
     assert_eq!(spread(&users, &leases(&users, 4)), [0, 0, 4]);
     note(&users, 1, true);
     drop(held);
     assert_eq!(spread(&users, &leases(&users, 1)), [0, 1, 0]);
     let tried = [users.servers()[1].id()];
-    assert_eq!(users.pick(0, &tried).expect("the backup").server().id(), users.servers()[2].id());
+    assert_eq!(
+        users.pick(&after(&tried)).expect("the backup").server().id(),
+        users.servers()[2].id()
+    );
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn an_ejection_is_never_what_leaves_nobody() {
         "it passes its checks, and there is nobody else"
     );
     note(&users, 0, false);
-    assert_eq!(users.pick(0, &[]).expect_err("nobody"), NoServer::NoneHealthy);
+    assert_eq!(users.pick(&Wanted::default()).expect_err("nobody"), NoServer::NoneHealthy);
     assert_eq!(states(&users), [State::Unhealthy; 2]);
 }
 
