@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode, header};
 
 use super::head::{Editor, RequestHead};
-use super::{Exchange, failure_status, idempotent};
+use super::{Exchange, Turn, failure_status, idempotent};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
@@ -102,22 +102,19 @@ pub enum Next {
 }
 
 impl Exchange {
-    /// The server to ask now: the one of the lease that is held, or a new one.
-    ///
-    /// # Errors
-    /// The refusal for the client when there is none.
-    pub fn server(&mut self) -> Result<Arc<Server>, Refusal> {
+    /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first.
+    pub fn server(&mut self) -> Turn {
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
             None => match self.pick() {
                 Ok(lease) => lease,
-                Err(why) => return Err(self.no_server(why)),
+                Err(why) => return Turn::Refuse(self.no_server(why)),
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
         self.tries.asked_at = Some(Instant::now());
-        Ok(server)
+        Turn::Ask(server)
     }
 
     fn pick(&self) -> Result<Lease, NoServer> {

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`Exchange::request`]: here is a request head | [`Decision`]: refuse, answer, serve a stored object, wait for one or for a time, or forward |
 //! | [`Exchange::joined`], [`Exchange::delayed`]: I have waited | the same |
-//! | [`Exchange::server`]: I need a server | a server to talk to, or a [`Refusal`] |
+//! | [`Exchange::server`]: I need a server | [`Turn`]: this one, wait and ask again, or a refusal |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
@@ -23,6 +23,7 @@ mod forward;
 pub mod head;
 mod record;
 mod request;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +34,7 @@ pub use answer::Verdict;
 pub use forward::{Failure, Next, Sent};
 pub use record::Outcome;
 pub use request::{Decision, Reply};
+pub use turn::{Turn, Wait};
 
 use crate::admit::{Client, Peer, RequestId, Scheme};
 use crate::proxy::Proxy;

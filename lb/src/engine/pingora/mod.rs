@@ -10,6 +10,7 @@
 mod failure;
 mod heads;
 mod phases;
+mod presence;
 mod reply;
 
 use std::net::SocketAddr;

@@ -14,9 +14,9 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
-use super::{Connection, failure, of_http2, reply};
+use super::{Connection, failure, of_http2, presence, reply};
 use crate::cache::Follower;
-use crate::exchange::{Decision, Exchange, Next, Outcome, Sent, Verdict};
+use crate::exchange::{Decision, Exchange, Next, Outcome, Sent, Turn, Verdict};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -63,38 +63,13 @@ impl Phases {
         Ok(None)
     }
 
-    /// Waits, unless the client goes away first. While its body is to come, nobody looks whether it is there.
-    async fn pause(session: &mut Session, exchange: &mut Exchange, delay: Duration) -> Result<Decision> {
-        let sleep = tokio::time::sleep(delay);
-        if session.as_downstream_mut().is_body_empty() {
-            tokio::select! {
-                () = sleep => {}
-                left = session.as_downstream_mut().read_body_or_idle(true) => return Err(gone(left)),
-            }
-        } else {
-            sleep.await;
-        }
-        Ok(exchange.delayed(&Request(session.req_header(), Body::Announced)))
-    }
-
     /// Waits for the request that fetches the same object, unless the client goes away first.
     async fn wait(session: &mut Session, exchange: &mut Exchange, follower: Follower) -> Result<Decision> {
         // The session watches the client meanwhile, so the head is needed apart from it.
         let head = session.req_header().clone();
         let request = Request(&head, Body::Announced);
-        let joined = tokio::select! {
-            joined = follower.wait(&request) => joined,
-            left = session.as_downstream_mut().read_body_or_idle(true) => return Err(gone(left)),
-        };
+        let joined = presence::unless_gone(session, follower.wait(&request)).await?;
         Ok(exchange.joined(joined, &request))
-    }
-}
-
-/// The client has gone while it was waited for something.
-fn gone(read: Result<Option<Bytes>>) -> Box<Error> {
-    match read {
-        Err(error) => error.into_down(),
-        Ok(_) => Error::new_down(ErrorType::ConnectionClosed),
     }
 }
 
@@ -147,7 +122,10 @@ impl ProxyHttp for Phases {
         loop {
             decision = match decision {
                 Decision::Wait(follower) => Phases::wait(session, exchange, follower).await?,
-                Decision::Delay(delay) => Phases::pause(session, exchange, delay).await?,
+                Decision::Delay(delay) => {
+                    presence::unless_gone(session, tokio::time::sleep(delay)).await?;
+                    exchange.delayed(&Request(session.req_header(), body))
+                }
                 _ => break,
             };
         }
@@ -182,12 +160,16 @@ impl ProxyHttp for Phases {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Some(exchange) = ctx.exchange.as_mut() else {
             return Err(Error::new_in(REFUSED));
         };
-        let Ok(server) = exchange.server() else {
-            return Err(Error::new_in(REFUSED));
+        let server = loop {
+            match exchange.server() {
+                Turn::Ask(server) => break server,
+                Turn::Refuse(_) => return Err(Error::new_in(REFUSED)),
+                Turn::Wait(wait) => presence::unless_gone(session, wait.over()).await?,
+            }
         };
         let mut peer = match server.address() {
             ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),

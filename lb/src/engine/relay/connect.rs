@@ -1,4 +1,4 @@
-//! A connection to a server: one that was idle, or a new one.
+//! The server whose turn it is, and a connection to it: one that was idle, or a new one.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +13,8 @@ use super::pool::Key;
 use super::transport::{Socket, Transport};
 use super::upstream::Connection;
 use crate::engine::h1::ClientStream;
-use crate::exchange::{Exchange, Failure};
+use crate::exchange::{Exchange, Failure, Turn, Wait};
+use crate::reject::Refusal;
 use crate::tls::UpstreamTls;
 use crate::upstream::Server;
 
@@ -25,6 +26,14 @@ pub(super) enum ConnectError {
     Gone,
 }
 
+/// Why no server is asked.
+pub(super) enum NoTurn {
+    /// There is none for it.
+    Refused(Refusal),
+    /// The client has gone meanwhile, and nobody else needs the answer.
+    Gone,
+}
+
 impl Relay {
     /// What connections to this server have in common.
     pub(super) fn key(exchange: &Exchange, server: &Server) -> Key {
@@ -32,6 +41,35 @@ impl Relay {
             address: server.address().clone(),
             identity: exchange.upstream_tls().map_or(0, |tls| tls.identity(server)),
         }
+    }
+
+    /// The server to ask, once it is this request's turn.
+    pub(super) async fn server(client: &mut ClientStream, exchange: &mut Exchange) -> Result<Arc<Server>, NoTurn> {
+        loop {
+            match exchange.server() {
+                Turn::Ask(server) => return Ok(server),
+                Turn::Refuse(refusal) => return Err(NoTurn::Refused(refusal)),
+                Turn::Wait(wait) => Self::wait_for_turn(client, exchange, wait).await?,
+            }
+        }
+    }
+
+    async fn wait_for_turn(client: &mut ClientStream, exchange: &Exchange, wait: Wait) -> Result<(), NoTurn> {
+        let mut over = pin!(wait.over());
+        poll_fn(|cx| {
+            if over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if client.has_client() && client.poll_gone(cx).is_ready() {
+                // What is still to come of the request will not come.
+                if !exchange.leads() || !client.is_body_done() {
+                    return Poll::Ready(Err(NoTurn::Gone));
+                }
+                client.give_up();
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// A connection to the server that the exchange has chosen.

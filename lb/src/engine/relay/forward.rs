@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Version, header};
 use tokio::time::Instant;
 
 use super::answer::{connection, stall, status_line};
-use super::connect::ConnectError;
+use super::connect::{ConnectError, NoTurn};
 use super::download::{Download, DownloadError, Form};
 use super::edit::HeadEditor;
 use super::pool::Key;
@@ -47,9 +47,10 @@ impl Relay {
         }
         let mut upload = Upload::new(stall(exchange));
         loop {
-            let server = match exchange.server() {
+            let server = match Self::server(client, exchange).await {
                 Ok(server) => server,
-                Err(refusal) => return self.refuse(client, request, exchange, &refusal).await,
+                Err(NoTurn::Refused(refusal)) => return self.refuse(client, request, exchange, &refusal).await,
+                Err(NoTurn::Gone) => return Ended::left(None, 0),
             };
             let key = Self::key(exchange, &server);
             let (trouble, reused) = match self.connect(client, exchange, &server, &key).await {
