@@ -10,6 +10,7 @@ use super::{Exchange, Turn, failure_status, idempotent};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
+use crate::snapshot::UpstreamState;
 use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId, Wanted};
 
 /// What is known of the servers that were asked.
@@ -54,7 +55,7 @@ impl Failure {
         !matches!(self, Failure::Connect | Failure::ConnectTimeout)
     }
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Failure::Connect => "no connection",
             Failure::ConnectTimeout => "no connection in time",
@@ -75,7 +76,7 @@ impl Failure {
     }
 
     /// What the try counts as, as in nginx's `$upstream_status`.
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Failure::ConnectTimeout | Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
@@ -239,20 +240,30 @@ impl Exchange {
     /// Makes the head that is sent to the server out of a copy of the one received: what ends here goes, what `lb` says about the client
     /// comes, and the route's edits have the last word.
     pub fn edit_request(&self, received: &impl RequestHead, out: &mut impl Editor) {
+        let server = self.tries.lease.as_ref().map(|lease| &**lease.server());
+        self.edit_for(self.upstream(), server, received, out);
+        self.edit_by_route(out);
+    }
+
+    /// All but the route's edits, for a server of that upstream.
+    pub(super) fn edit_for(&self, upstream: Option<&UpstreamState>, server: Option<&Server>, received: &impl RequestHead, out: &mut impl Editor) {
         filter::request_hop(received, out);
         // Met here already.
         out.remove(&header::EXPECT);
         Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
         self.edit_fetch(out);
-        if let Some(host) = self.upstream().and_then(|upstream| upstream.upstream.config().host.as_ref()) {
+        if let Some(host) = upstream.and_then(|upstream| upstream.upstream.config().host.as_ref()) {
             out.set(&header::HOST, host.clone());
         } else if received.authority().is_empty()
-            && let Some(lease) = &self.tries.lease
-            && let Ok(host) = HeaderValue::from_str(lease.server().host())
+            && let Some(server) = server
+            && let Ok(host) = HeaderValue::from_str(server.host())
         {
             // HTTP/1.0 need not name one, HTTP/1.1 must (RFC 9112 §3.2): the server's own, as by nginx.
             out.set(&header::HOST, host);
         }
+    }
+
+    pub(super) fn edit_by_route(&self, out: &mut impl Editor) {
         if let Some(route) = self.route() {
             filter::edit(&route.config.request_headers, out);
         }

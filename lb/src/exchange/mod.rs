@@ -9,6 +9,7 @@
 //! | [`Exchange::joined`], [`Exchange::delayed`]: I have waited | the same |
 //! | [`Exchange::server`]: I need a server | [`Turn`]: this one, wait and ask again, or a refusal |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
+//! | [`Exchange::forwarding`], [`Exchange::copy`]: it goes to a server; all of it has | whether a copy goes to a mirror |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
 //! | [`Exchange::record`]: it is over, thus | the metrics and the log line |
@@ -21,6 +22,7 @@ mod caching;
 mod fault;
 mod forward;
 pub mod head;
+mod mirror;
 mod record;
 mod request;
 mod turn;
@@ -32,6 +34,7 @@ use http::{Method, StatusCode};
 
 pub use answer::Verdict;
 pub use forward::{Failure, Next, Sent};
+pub use mirror::Copy;
 pub use record::Outcome;
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
@@ -91,6 +94,8 @@ pub struct Exchange {
     injected: bool,
     tries: Tries,
     caching: Caching,
+    /// A copy of it goes to the route's mirror, once it has gone whole to a server itself.
+    copies: bool,
 }
 
 impl Exchange {
@@ -114,6 +119,7 @@ impl Exchange {
             injected: false,
             tries: Tries::default(),
             caching: Caching::default(),
+            copies: false,
             origin,
             snapshot,
             proxy: Arc::clone(proxy),

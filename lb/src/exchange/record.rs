@@ -33,6 +33,7 @@ impl Exchange {
     pub fn record(&mut self, head: &impl RequestHead, outcome: Outcome) {
         let duration = self.started.elapsed();
         self.release();
+        self.drop_copy();
         self.caching.let_go();
         let status = match outcome.status {
             Some(status) if !outcome.client_left => status,

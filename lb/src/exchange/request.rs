@@ -155,7 +155,7 @@ impl Exchange {
         self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
     }
 
-    fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
+    pub(super) fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
         match on {
             HashOn::ClientIp => client_key(self.client.address),
             HashOn::Path => hash_key(target.forward()),

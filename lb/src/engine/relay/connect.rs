@@ -107,7 +107,7 @@ impl Relay {
     }
 }
 
-async fn open(server: &Server, tls: Option<&Arc<UpstreamTls>>) -> io::Result<Connection> {
+pub(super) async fn open(server: &Server, tls: Option<&Arc<UpstreamTls>>) -> io::Result<Connection> {
     let socket = Socket::connect(server.address()).await?;
     let transport = match tls {
         None => Transport::Plain(socket),

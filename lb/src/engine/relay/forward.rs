@@ -16,14 +16,14 @@ use super::pool::Key;
 use super::upload::{Upload, UploadError};
 use super::upstream::Connection;
 use super::{Ended, Relay, date, tunnel};
-use crate::engine::h1::{ClientStream, Request, ResponseFraming};
+use crate::engine::h1::{ClientStream, Head, Request, ResponseFraming};
 use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 use crate::exchange::{Exchange, Failure, Next, Sent, Verdict};
 use crate::filter;
 use crate::reject::Refusal;
 
 /// Interim answers to one request. A server that sends more is out of its mind.
-const INTERIM: usize = 64;
+pub(super) const INTERIM: usize = 64;
 
 /// Why there is no answer.
 enum Trouble {
@@ -38,6 +38,7 @@ enum Trouble {
 impl Relay {
     /// Has the request answered by a server.
     pub(super) async fn forward(&self, client: &mut ClientStream, request: &Request, exchange: &mut Exchange) -> Ended {
+        exchange.forwarding(&request.head());
         // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
         if request.parsed().expect_continue() && !client.is_body_done() {
             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -94,6 +95,8 @@ impl Relay {
         upload.restart(exchange.timeouts().map(|timeouts| timeouts.write).unwrap_or_default());
         for _ in 0..INTERIM {
             let mut asking = Asking {
+                relay: self,
+                request,
                 client: &mut *client,
                 server: &mut *connection,
                 exchange: &mut *exchange,
@@ -152,7 +155,11 @@ impl Relay {
             if sending {
                 match upload.poll(client, &mut server, exchange, cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Ok(()) | Err(UploadError::Server | UploadError::Stalled)) => sending = false,
+                    Poll::Ready(Ok(())) => {
+                        sending = false;
+                        self.copy(request, exchange, &upload);
+                    }
+                    Poll::Ready(Err(UploadError::Server | UploadError::Stalled)) => sending = false,
                     Poll::Ready(Err(UploadError::Gone)) if exchange.feeds_others() => {
                         sending = false;
                         client.give_up();
@@ -202,6 +209,8 @@ impl Relay {
 
 /// A request on its way, and the wait for its answer.
 struct Asking<'a> {
+    relay: &'a Relay,
+    request: &'a Request,
     client: &'a mut ClientStream,
     server: &'a mut Connection,
     exchange: &'a mut Exchange,
@@ -216,12 +225,13 @@ impl Asking<'_> {
     /// Ready once the head of an answer is there.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
         let sending = !self.upload.is_done() && !self.broken;
-        if sending && let Poll::Ready(Err(error)) = self.upload.poll(self.client, self.server, self.exchange, cx) {
-            match error {
-                UploadError::Gone => return Poll::Ready(Err(Trouble::Gone)),
-                UploadError::Refused(refusal) => return Poll::Ready(Err(Trouble::Refused(refusal))),
-                UploadError::Stalled => return Poll::Ready(Err(Trouble::Server(Failure::Timeout))),
-                UploadError::Server => self.broken = true,
+        if sending && let Poll::Ready(sent) = self.upload.poll(self.client, self.server, self.exchange, cx) {
+            match sent {
+                Ok(()) => self.relay.copy(self.request, self.exchange, self.upload),
+                Err(UploadError::Gone) => return Poll::Ready(Err(Trouble::Gone)),
+                Err(UploadError::Refused(refusal)) => return Poll::Ready(Err(Trouble::Refused(refusal))),
+                Err(UploadError::Stalled) => return Poll::Ready(Err(Trouble::Server(Failure::Timeout))),
+                Err(UploadError::Server) => self.broken = true,
             }
         }
         if let Poll::Ready(read) = self.server.poll_head(cx) {
@@ -245,6 +255,19 @@ impl Asking<'_> {
 
 /// The head for the server.
 fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange) {
+    write_head(out, request, exchange, exchange.kept_connections() > 0, |head, editor| {
+        exchange.edit_request(head, editor);
+    });
+}
+
+/// The head for a server, edited so.
+pub(super) fn write_head(
+    out: &mut BytesMut,
+    request: &Request,
+    exchange: &Exchange,
+    keep: bool,
+    edit: impl FnOnce(&Head<'_>, &mut HeadEditor<'_>),
+) {
     let head = request.head();
     out.clear();
     out.extend_from_slice(head.method().as_str().as_bytes());
@@ -259,8 +282,8 @@ fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange) {
         // HTTP/1.0 in absolute form: the authority becomes the field (RFC 9112 §3.2.2).
         editor.put("host", head.authority());
     }
-    exchange.edit_request(&head, &mut editor);
-    if exchange.kept_connections() == 0 {
+    edit(&head, &mut editor);
+    if !keep {
         editor.put("connection", b"close");
     }
     editor.finish();

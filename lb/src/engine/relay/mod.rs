@@ -18,6 +18,7 @@ mod date;
 mod download;
 mod edit;
 mod forward;
+mod mirror;
 mod pool;
 mod splice;
 mod transport;
@@ -35,12 +36,14 @@ use super::h1::{ClientStream, Request};
 use crate::cache::Follower;
 use crate::exchange::{Decision, Exchange, Origin, Outcome};
 use crate::proxy::Proxy;
+pub use mirror::{Message, Mirror};
 use pool::Pool;
 
 /// One worker's engine.
 pub struct Relay {
     proxy: Arc<Proxy>,
     pool: Arc<Pool>,
+    mirror: Mirror,
 }
 
 /// How a request ended.
@@ -73,7 +76,13 @@ impl Relay {
     pub fn new(proxy: Arc<Proxy>) -> Self {
         let pool = Arc::new(Pool::default());
         tokio::spawn(pool.clone().keep_swept());
-        Self { proxy, pool }
+        let mirror = Mirror::new(pool.clone());
+        Self { proxy, pool, mirror }
+    }
+
+    /// What sends copies of requests, for whoever serves requests on this worker.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
     }
 
     /// Serves the request whose head `client` has read. Whether another one may follow.

@@ -88,6 +88,11 @@ impl Upload {
         self.kept
     }
 
+    /// The body as it came, once all of it has been sent, if it was short enough to be kept.
+    pub(super) fn kept_body(&self) -> Option<&[u8]> {
+        (self.kept && self.done).then_some(&self.body)
+    }
+
     /// Whether all has been sent.
     pub(super) fn is_done(&self) -> bool {
         self.done
