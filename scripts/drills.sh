@@ -15,5 +15,5 @@ reset, late, short or wrong.
 TEXT
 cargo build --release --locked -p lb -p backend
 LB_TEST_BIN_DIR=$PWD/${CARGO_TARGET_DIR:-target}/release LB_DRILLS=full LB_DRILLS_REPORT=$report \
-  cargo test --locked -p lb-tests --test drills -- --test-threads=1
+  cargo test --locked -p lb-tests --test drills -- --test-threads=1 --show-output
 cat "$report"

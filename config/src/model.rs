@@ -359,6 +359,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// Of a kept connection that nobody uses.
     pub idle: Duration,
+    /// From a request's head to the head of its answer, all tries and waits together; `None`: no limit.
+    pub request: Option<Duration>,
 }
 
 /// `retry`.
@@ -416,6 +418,8 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// Caching; `None`: off.
     pub cache: Option<RouteCache>,
+    /// A POST or PATCH with an `Idempotency-Key` may be tried again.
+    pub retry_idempotency_key: bool,
     /// Bytes of a request body here; `None`: as in [`Limits`].
     pub max_body: Option<u64>,
     /// Who may come; empty: everybody.

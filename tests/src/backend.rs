@@ -1,7 +1,7 @@
 //! Running `backend`s, over one SQLite file.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::client::{self, Request, Response};
 use crate::ports::Port;
-use crate::process::{Process, Stdout, binary};
-use crate::wait::until;
+use crate::process::{Process, Signal, Stdout, binary};
+use crate::wait::{DEADLINE, until};
 
 /// Three backends on one database, and the folder that holds it.
 #[derive(Debug)]
@@ -23,12 +23,17 @@ pub struct Backends {
 impl Backends {
     /// Starts so many at once on an empty database.
     pub async fn start(count: usize) -> Backends {
+        Backends::start_with(count, &[]).await
+    }
+
+    /// The same, with these settings in their environment.
+    pub async fn start_with(count: usize, environment: &[(&str, &str)]) -> Backends {
         let folder = tempfile::Builder::new()
             .prefix("lb-test-db-")
             .tempdir()
             .expect("a temporary folder");
         let mut all: Vec<Backend> = (0..count)
-            .map(|number| Backend::spawn(&format!("backend{number}"), folder.path()))
+            .map(|number| Backend::spawn(&format!("backend{number}"), folder.path(), environment))
             .collect();
         for backend in &mut all {
             backend.wait_until_ready().await;
@@ -58,18 +63,22 @@ pub struct Backend {
     name: String,
     port: Port,
     process: Process,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Backend {
-    fn spawn(name: &str, folder: &Path) -> Backend {
+    fn spawn(name: &str, folder: &Path, environment: &[(&str, &str)]) -> Backend {
         let port = Port::pick();
-        let process = launch(name, &port, folder);
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(owned).collect();
+        let process = launch(name, &port, folder, &environment);
         Backend {
             name: name.into(),
             port,
             process,
             folder: folder.to_owned(),
+            environment,
         }
     }
 
@@ -83,9 +92,26 @@ impl Backend {
         self.process.crash();
     }
 
+    /// SIGTERM; fails the test when it does not end by itself, in order.
+    pub async fn end(&mut self) {
+        self.process.signal(Signal::TERM);
+        let status = self.process.exit_within(DEADLINE).await;
+        assert_eq!(status.code(), Some(0), "{} ended: {status:?}", self.name);
+    }
+
+    /// Stops it where it stands, by SIGSTOP: the kernel goes on to accept connections for it, and nothing is ever answered on them.
+    pub fn hang(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Backend::hang`].
+    pub fn go_on(&mut self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// Starts it again on its old port, and waits until it is ready.
     pub async fn restart(&mut self) {
-        self.process = launch(&self.name, &self.port, &self.folder);
+        self.process = launch(&self.name, &self.port, &self.folder, &self.environment);
         self.wait_until_ready().await;
     }
 
@@ -102,7 +128,7 @@ impl Backend {
     }
 }
 
-fn launch(name: &str, port: &Port, folder: &Path) -> Process {
+fn launch(name: &str, port: &Port, folder: &Path, environment: &[(String, String)]) -> Process {
     let mut command = Command::new(binary("backend"));
     command.arg("serve").current_dir(folder);
     for variable in [
@@ -117,6 +143,7 @@ fn launch(name: &str, port: &Port, folder: &Path) -> Process {
         command.env_remove(variable);
     }
     command.env("PORT", port.number().to_string()).env("AUTH", "off");
+    command.envs(environment.iter().map(|(key, value)| (key, value)));
     command.env("DATABASE_URL", format!("sqlite:{}", folder.join("users.db").display()));
     Process::spawn(name, command, folder, Stdout::File)
 }

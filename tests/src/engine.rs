@@ -22,9 +22,11 @@ pub enum Engine {
 
 /// What the pingora engine cannot do, by the names that `docs/ENGINES.md` has for it.
 pub const PINGORA_LACKS: &[&str] = &[
+    "answers that stand",
     "half-closed tunnels",
     "kept connections",
     "logged endings",
+    "request deadline",
     "strict answers",
     "strict interim answers",
     "trailers",

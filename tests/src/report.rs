@@ -20,18 +20,19 @@ pub fn length(short: u64, full_length: u64) -> Duration {
 /// The head of the table that [`row`] adds to.
 pub const HEAD: &str = "| drill | requests | failed | failed without retry | what else was seen |\n| --- | ---: | ---: | ---: | --- |\n";
 
-/// Adds a row to the report, when there is to be one. A new file gets the table's head first.
+/// Prints a row of the report, and adds it to the file when there is to be one. A new file gets the table's head first.
 pub fn row(drill: &str, requests: usize, failed: usize, without_retry: Option<usize>, notes: &str) {
+    let without_retry = without_retry.map_or_else(|| "–".to_owned(), |count| count.to_string());
+    let line = format!("| {drill} | {requests} | {failed} | {without_retry} | {notes} |\n");
+    eprint!("{line}");
     let Some(path) = std::env::var_os("LB_DRILLS_REPORT").filter(|_| full()) else {
         return;
     };
-    let without_retry = without_retry.map_or_else(|| "–".to_owned(), |count| count.to_string());
     let mut file = File::options().create(true).append(true).open(path).expect("the drills' report");
     // drills run side by side, in one process or several
     file.lock().expect("the report to ourselves");
     if file.metadata().expect("the report's size").len() == 0 {
         file.write_all(HEAD.as_bytes()).expect("the table's head");
     }
-    let line = format!("| {drill} | {requests} | {failed} | {without_retry} | {notes} |\n");
     file.write_all(line.as_bytes()).expect("a row of the report");
 }

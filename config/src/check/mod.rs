@@ -122,6 +122,7 @@ fn only_route(fields: &Fields<'_>, names: &[&str]) -> Option<Vec<Route>> {
             mirror: None,
             fault: None,
             cache: None,
+            retry_idempotency_key: false,
             max_body: None,
             allow: Vec::new(),
             deny: Vec::new(),

@@ -42,6 +42,7 @@ fn route(cx: &Check<'_>, node: &Node, names: &[&str], seen: &mut Vec<(Condition,
     let request_headers = fields.optional("request_headers", request_headers).map(Option::unwrap_or_default);
     let response_headers = fields.optional("response_headers", response_headers).map(Option::unwrap_or_default);
     let cache = fields.optional("cache", cache);
+    let retry_idempotency_key = fields.read("retry_idempotency_key", read::boolean);
     let max_body = fields.optional("max_body", read::size);
     let allow = fields
         .optional("allow", |cx, node| read::filled_list(cx, node, read::network))
@@ -66,6 +67,7 @@ fn route(cx: &Check<'_>, node: &Node, names: &[&str], seen: &mut Vec<(Condition,
         request_headers: request_headers?,
         response_headers: response_headers?,
         cache: cache?,
+        retry_idempotency_key: retry_idempotency_key?,
         max_body: max_body?,
         allow: allow?,
         deny: deny?,
@@ -148,7 +150,7 @@ fn no_action(fields: &Fields<'_>) {
 /// Nothing is read and ignored: without an upstream there is no request to change, and no answer to cache.
 fn only_with_upstream(fields: &Fields<'_>) -> Option<()> {
     let mut right = Some(());
-    for name in ["rewrite", "request_headers", "cache", "mirror"] {
+    for name in ["rewrite", "request_headers", "cache", "mirror", "retry_idempotency_key"] {
         if let Some(node) = fields.get(name) {
             fields
                 .cx

@@ -144,11 +144,13 @@ fn server(cx: &Check<'_>, node: &Node) -> Option<UpstreamServer> {
 fn timeouts(cx: &Check<'_>, node: &Node) -> Option<Timeouts> {
     let fields = Fields::open(cx, node, &TIMEOUTS)?;
     let [connect, read, write, idle] = ["connect", "read", "write", "idle"].map(|name| fields.read(name, read::timeout));
+    let request = fields.optional("request", read::timeout);
     Some(Timeouts {
         connect: connect?,
         read: read?,
         write: write?,
         idle: idle?,
+        request: request?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! `[[routes]]` and its tables.
 
-use super::Shape::{Duration, Integer, List, Number, Pattern, Size, Table, Text};
+use super::Shape::{Boolean, Duration, Integer, List, Number, Pattern, Size, Table, Text};
 use super::{FAULT, HEADERS, Key, MIRROR, NETWORK, Preset, SPLIT, TableDef, URL_PATH, key};
 
 /// `redirect.status`.
@@ -13,13 +13,7 @@ pub(crate) static ROUTE: TableDef = TableDef {
     title: "[[routes]]",
     about: "What is done with which requests. All conditions must hold; one of upstream, split, redirect and respond says what is done.",
     keys: ROUTE_KEYS,
-    later: &[
-        "rate_limit",
-        "auth",
-        "compress",
-        "error_pages",
-        "retry_idempotency_key",
-    ],
+    later: &["rate_limit", "auth", "compress", "error_pages"],
 };
 
 const ROUTE_KEYS: &[Key] = &[
@@ -55,6 +49,12 @@ const ROUTE_KEYS: &[Key] = &[
     key("mirror", Table(&MIRROR), "Sends a copy of requests to another upstream."),
     key("fault", Table(&FAULT), "Delays or refuses requests on purpose, for drills."),
     key("cache", Table(&ROUTE_CACHE), "Caches responses. Off without it."),
+    key(
+        "retry_idempotency_key",
+        Boolean,
+        "A POST or PATCH with an Idempotency-Key is tried again as if its method were idempotent.",
+    )
+    .default(Preset::Boolean(false)),
     key("max_body", Size, "The largest request body here; without it, as in [limits]."),
     key("allow", List(&NETWORK), "The only clients that may come."),
     key("deny", List(&NETWORK), "Clients that may not come, even if allowed.").default(Preset::List(&[])),

@@ -183,8 +183,13 @@ pub(crate) static TIMEOUTS: TableDef = TableDef {
         key("read", Duration, "Between two reads of an answer, and until its first byte.").text("30s"),
         key("write", Duration, "Between two writes of a request.").text("30s"),
         key("idle", Duration, "Of a kept connection that nobody uses.").text("60s"),
+        key(
+            "request",
+            Duration,
+            "From a request's head to the head of its answer, all tries and waits together; no limit without it.",
+        ),
     ],
-    later: &["request"],
+    later: &[],
 };
 
 /// `retry`.

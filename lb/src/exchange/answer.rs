@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use http::{HeaderName, StatusCode};
 
+use super::forward::Spare;
 use super::head::{Editor, RequestHead, ResponseHead};
-use super::{Exchange, failure_status, idempotent};
+use super::{Exchange, failure_status};
 use crate::cache::{CACHE_PURGE, CACHE_TAG};
 use crate::filter;
 use crate::reject::{Problem, Refusal};
@@ -15,8 +16,17 @@ use crate::reject::{Problem, Refusal};
 pub enum Verdict {
     /// It goes to the client.
     Relay,
-    /// Another server is asked; this answer is thrown away.
+    /// Another server is asked; this answer is set aside where the engine can, or else thrown away.
     Retry,
+}
+
+/// What an engine could do instead of passing an answer on.
+#[derive(Debug, Clone, Copy)]
+pub struct Means {
+    /// Send the whole request again.
+    pub replayable: bool,
+    /// Keep the answer, and [pass it on](Exchange::stands) later, should nothing better come.
+    pub keeps: bool,
 }
 
 /// The request's identifier on the answer.
@@ -24,22 +34,38 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Exchange {
     /// Takes the head of a server's final answer (not a 1xx). When this returns [`Verdict::Relay`], all that the answer purges is gone
-    /// from the cache. `replayable`: the engine could send the whole request again.
-    pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, replayable: bool) -> Verdict {
+    /// from the cache.
+    pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, means: Means) -> Verdict {
         let status = response.status();
         self.answered(status);
         if failure_status(status) {
-            if replayable && self.may_retry_status(status) && self.retry_elsewhere() {
+            if means.replayable && self.may_retry_status(status) && self.retry_elsewhere(means.keeps) {
                 return Verdict::Retry;
             }
             self.charge_once();
         } else if let Some(lease) = &self.tries.lease {
             lease.succeeded();
         }
+        self.tries.spare = None;
+        self.pass_on(request, response);
+        Verdict::Relay
+    }
+
+    /// The answer that was set aside is the last word after all: it goes to the client.
+    pub fn stands(&mut self, request: &impl RequestHead, response: &impl ResponseHead) {
+        if let Some(spare) = self.tries.spare.take() {
+            self.tries.last = Some(spare.lease.server().clone());
+            self.tries.lease = Some(spare.lease);
+            self.tries.asked_at = spare.asked_at;
+            self.tries.answered_after = spare.answered_after;
+        }
+        self.pass_on(request, response);
+    }
+
+    fn pass_on(&mut self, request: &impl RequestHead, response: &impl ResponseHead) {
         self.purge(response);
         let asked = self.tries.asked_at.unwrap_or_else(Instant::now);
         self.store(request, response, asked);
-        Verdict::Relay
     }
 
     fn may_retry_status(&self, status: StatusCode) -> bool {
@@ -51,20 +77,25 @@ impl Exchange {
             StatusCode::SERVICE_UNAVAILABLE => retry.on.status_503,
             _ => retry.on.status_504,
         };
-        listed && idempotent(&self.method) && self.tries.count < retry.attempts.get()
+        listed && self.repeatable && !self.is_late() && self.tries.count < retry.attempts.get()
     }
 
-    /// Gets another server first and lets go of this one then, so that an answer is thrown away only where a better one may come.
-    fn retry_elsewhere(&mut self) -> bool {
+    /// Gets another server first and lets go of this one then, so that an answer is given away only where a better one may come.
+    fn retry_elsewhere(&mut self, keeps: bool) -> bool {
         let Some(failed) = self.tries.lease.take() else { return false };
         self.tries.tried.push(failed.server().id());
-        if !self.switch() {
+        if !self.switch(true) {
             self.tries.lease = Some(failed);
             return false;
         }
         if !std::mem::replace(&mut self.tries.charged, true) {
             failed.failed();
         }
+        self.tries.spare = keeps.then_some(Spare {
+            lease: failed,
+            asked_at: self.tries.asked_at,
+            answered_after: self.tries.answered_after,
+        });
         true
     }
 

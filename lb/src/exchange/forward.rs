@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
 
+use super::deadline::LATE;
 use super::head::{Editor, RequestHead};
-use super::{Exchange, Turn, failure_status, idempotent};
+use super::{Exchange, Turn, Wait, failure_status, repeat};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
@@ -27,12 +28,27 @@ pub(super) struct Tries {
     pub(super) charged: bool,
     /// The try under way repeats one on an idle connection that its server had just closed.
     stale: bool,
+    /// What the request waits for before its next try.
+    pause: Option<Duration>,
+    /// An answer that may be the last word yet, if the tries after it come to nothing.
+    pub(super) spare: Option<Spare>,
     permit: Option<RetryPermit>,
     /// What `balance = "hash"` goes by.
     pub(super) hash: u64,
     pub(super) asked_at: Option<Instant>,
     pub(super) answered_after: Option<Duration>,
 }
+
+/// An answer that was set aside while another server is asked. Its server works on the request until it is passed on or dropped.
+pub(super) struct Spare {
+    pub(super) lease: Lease,
+    pub(super) asked_at: Option<Instant>,
+    pub(super) answered_after: Option<Duration>,
+}
+
+/// Tries that one request may make without getting a connection. They do not count as attempts, but a pool of a thousand servers that all refuse must
+/// not be dialled from end to end for every request.
+const UNREACHED: usize = 64;
 
 /// How a server failed to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +63,8 @@ pub enum Failure {
     Timeout,
     /// What came was no HTTP answer.
     Invalid,
+    /// The request's time was over before the client had sent it whole.
+    Unfinished,
 }
 
 impl Failure {
@@ -62,6 +80,7 @@ impl Failure {
             Failure::Reset => "closed before it answered",
             Failure::Timeout => "no answer in time",
             Failure::Invalid => "malformed answer",
+            Failure::Unfinished => "the request was not there in time",
         }
     }
 
@@ -72,13 +91,14 @@ impl Failure {
             Failure::Invalid => Refusal::BadGateway("The server's answer was malformed."),
             Failure::ConnectTimeout => Refusal::GatewayTimeout("The server did not accept the connection in time."),
             Failure::Timeout => Refusal::GatewayTimeout("The server did not answer in time."),
+            Failure::Unfinished => LATE,
         }
     }
 
     /// What the try counts as, as in nginx's `$upstream_status`.
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Failure::ConnectTimeout | Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Failure::ConnectTimeout | Failure::Timeout | Failure::Unfinished => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -98,13 +118,20 @@ pub struct Sent {
 pub enum Next {
     /// Ask [`Exchange::server`] again and send the request there: the same server, or another one.
     Again,
-    /// Tell the client.
+    /// Pass on the answer that was set aside, if there is one that is still whole; else [refuse](Exchange::refuse) the request.
     GiveUp(Refusal),
 }
 
 impl Exchange {
-    /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first.
+    /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first. A refusal is for the client unless an
+    /// answer stands, as in [`Next::GiveUp`].
     pub fn server(&mut self) -> Turn {
+        if self.is_late() {
+            return Turn::Refuse(LATE);
+        }
+        if let Some(pause) = self.tries.pause.take() {
+            return Turn::Wait(Wait::until(Instant::now() + pause));
+        }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
             None => match self.pick() {
@@ -127,9 +154,9 @@ impl Exchange {
         })
     }
 
-    fn no_server(&mut self, why: NoServer) -> Refusal {
+    fn no_server(&self, why: NoServer) -> Refusal {
         let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
-        self.refuse(match why {
+        match why {
             NoServer::AllFull => Refusal::Unavailable {
                 why: "Every server is at its limit.",
                 retry_after: 1,
@@ -138,7 +165,7 @@ impl Exchange {
                 why: "No server is up.",
                 retry_after,
             },
-        })
+        }
     }
 
     /// The server has a connection for the request: the try counts.
@@ -150,21 +177,22 @@ impl Exchange {
 
     /// The server of the lease gave no answer.
     pub fn failed(&mut self, failure: Failure, sent: Sent) -> Next {
-        let again = idempotent(&self.method) && sent.replayable;
+        let late = self.is_late();
+        let again = self.repeatable && sent.replayable && !late;
         if failure == Failure::Reset && sent.reused && !self.tries.stale && again && self.retries() {
             // An idle connection that the server closed as we wrote: its fault only if the next one fares no better.
             self.tries.stale = true;
             return Next::Again;
         }
         self.tries.stale = false;
-        self.charge(failure);
-        let retried = self.may_retry(failure, sent) && self.switch();
+        self.charge(failure, late);
+        let retried = !late && self.may_retry(failure, sent) && self.switch(failure.reached());
         let server = self.tries.last.as_ref().map_or("-", |server| server.name());
         tracing::warn!(request_id = self.id.as_str(), server, retried, "{}", failure.label());
         if retried {
             Next::Again
         } else {
-            Next::GiveUp(self.refuse(failure.refusal()))
+            Next::GiveUp(if late { LATE } else { failure.refusal() })
         }
     }
 
@@ -174,13 +202,13 @@ impl Exchange {
 
     /// A failure goes on a server's account, and the lease ends. Where the server was reached, only the first one of a request is
     /// charged: a request that breaks every server must not eject the pool.
-    fn charge(&mut self, failure: Failure) {
+    fn charge(&mut self, failure: Failure, late: bool) {
         self.answered(failure.status());
+        let to_blame = self.is_to_blame(failure, late);
         let Some(lease) = self.tries.lease.take() else { return };
-        if !failure.reached() || !self.tries.charged {
+        if to_blame && (!failure.reached() || !std::mem::replace(&mut self.tries.charged, true)) {
             lease.failed();
         }
-        self.tries.charged |= failure.reached();
         self.tries.tried.push(lease.server().id());
     }
 
@@ -208,14 +236,27 @@ impl Exchange {
             Failure::Reset => retry.on.reset,
             Failure::Timeout => retry.on.timeout,
             Failure::Invalid => retry.on.invalid,
+            Failure::Unfinished => false,
         };
-        let allowed = !failure.reached() || (idempotent(&self.method) && self.tries.count < retry.attempts.get());
+        let allowed = match failure.reached() {
+            true => self.repeatable && self.tries.count < retry.attempts.get(),
+            false => self.tries.tried.len().saturating_sub(self.tries.count as usize) < UNREACHED,
+        };
         listed && allowed && sent.replayable
     }
 
-    /// Takes a server that was not tried yet, within the budget. After tries that got no connection the next one costs no budget: they
-    /// put no load on anything.
-    pub(super) fn switch(&mut self) -> bool {
+    /// Takes a server that was not tried yet, within the budget and the time that is left. After tries that got no connection the next
+    /// one costs no budget and follows at once: they put no load on anything. `reached`: the last one got a connection.
+    pub(super) fn switch(&mut self, reached: bool) -> bool {
+        let pause = match reached {
+            true => repeat::pause(self.tries.count, rand::random()),
+            false => None,
+        };
+        if let (Some(pause), Some(deadline)) = (pause, self.deadline)
+            && Instant::now() + pause >= deadline
+        {
+            return false;
+        }
         let Ok(lease) = self.pick() else { return false };
         let Some(upstream) = self.upstream() else { return false };
         if self.tries.count > 0 {
@@ -228,12 +269,14 @@ impl Exchange {
             upstream.metrics.retried();
         }
         self.tries.lease = Some(lease);
+        self.tries.pause = pause;
         true
     }
 
     /// The server has nothing more to do for this request.
     pub(super) fn release(&mut self) {
         self.tries.lease = None;
+        self.tries.spare = None;
         self.tries.permit = None;
     }
 

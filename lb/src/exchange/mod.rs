@@ -19,11 +19,13 @@
 
 mod answer;
 mod caching;
+mod deadline;
 mod fault;
 mod forward;
 pub mod head;
 mod mirror;
 mod record;
+mod repeat;
 mod request;
 mod turn;
 
@@ -32,7 +34,7 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-pub use answer::Verdict;
+pub use answer::{Means, Verdict};
 pub use forward::{Failure, Next, Sent};
 pub use mirror::Copy;
 pub use record::Outcome;
@@ -80,7 +82,11 @@ pub struct Exchange {
     client: Client,
     id: RequestId,
     started: Instant,
+    /// When there must be an answer.
+    deadline: Option<Instant>,
     method: Method,
+    /// It may be sent once more although a server has had it.
+    repeatable: bool,
     /// Index into the snapshot's routes.
     route: Option<usize>,
     /// Index into the snapshot's upstreams: chosen once, and valid for all that follows.
@@ -110,7 +116,9 @@ impl Exchange {
             },
             id: new_id(),
             started: Instant::now(),
+            deadline: None,
             method: Method::GET,
+            repeatable: false,
             route: None,
             upstream: None,
             received: 0,
@@ -152,8 +160,8 @@ impl Exchange {
     }
 
     /// Whether the request may be sent once more although a server may have had it (RFC 9110 §9.2.2).
-    pub fn is_idempotent(&self) -> bool {
-        idempotent(&self.method)
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable
     }
 
     /// Counts what has come from the client through a tunnel. No limit holds there.
@@ -202,14 +210,6 @@ fn new_id() -> RequestId {
 fn unix_millis() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
-}
-
-/// Whether repeating the request has the effect of making it once (RFC 9110 §9.2.2).
-fn idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
 }
 
 /// Whether a server's status counts as its failure, and may be retried.

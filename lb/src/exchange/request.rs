@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lb_config::{Action, HashOn};
 
 use super::head::RequestHead;
-use super::{Exchange, unix_millis};
+use super::{Exchange, repeat, unix_millis};
 use crate::admit::{self, Client, RequestId};
 use crate::balance::hash_key;
 use crate::cache::{Follower, Hit, Reader};
@@ -153,6 +153,9 @@ impl Exchange {
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
         self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        let by_key = self.route().is_some_and(|route| route.config.retry_idempotency_key);
+        self.repeatable = repeat::idempotent(&self.method) || (by_key && repeat::promised(&self.method, head));
+        self.set_deadline();
     }
 
     pub(super) fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {

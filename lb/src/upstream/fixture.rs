@@ -58,6 +58,7 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
             read: 30 * second,
             write: 30 * second,
             idle: 60 * second,
+            request: None,
         },
         retry: Some(Retry {
             attempts: number(3),

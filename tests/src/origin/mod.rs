@@ -212,7 +212,16 @@ impl Origin {
 
     /// The last request; fails the test when there was none.
     pub fn last(&self) -> Seen {
-        self.requests().pop().expect("a request at the origin")
+        let seen = self.shared.seen.lock().unwrap();
+        let last = seen.iter().rev().find(|seen| !seen.is_check());
+        last.cloned().expect("a request at the origin")
+    }
+
+    /// How much of the last request's body has come so far, and whether that is all of it: without a copy, so for bodies of any size.
+    pub fn received(&self) -> (usize, bool) {
+        let seen = self.shared.seen.lock().unwrap();
+        let last = seen.iter().rev().find(|seen| !seen.is_check());
+        last.map_or((0, false), |last| (last.body.len(), last.whole))
     }
 
     /// Waits until there were so many requests.

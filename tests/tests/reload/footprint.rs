@@ -53,9 +53,10 @@ async fn five_hundred_reloads_leave_nothing_behind() {
         }
     }
     let after_500 = lb.process.footprint();
-    // a snapshot that stays behind is more than 100 KiB here, so that 495 of them would be 50 MiB; the allocator keeps a few MiB
+    // a snapshot that stays behind is more than 100 KiB here, so that 495 of them would be 50 MiB; what the allocator keeps goes up and
+    // down by 20 MiB
     let grown = after_500.resident_kib.saturating_sub(after_5.resident_kib);
-    assert!(grown < 16 * 1024, "memory grew by {grown} KiB: {after_5:?} then {after_500:?}");
+    assert!(grown < 32 * 1024, "memory grew by {grown} KiB: {after_5:?} then {after_500:?}");
     // a runtime may keep a helper thread for a while
     assert!(after_500.threads <= after_5.threads + 4, "{after_5:?} then {after_500:?}");
     assert!(after_500.descriptors <= after_5.descriptors + 8, "{after_5:?} then {after_500:?}");

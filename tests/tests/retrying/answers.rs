@@ -1,8 +1,12 @@
 //! An answer that may not be retried passes through as it is.
 
+use std::net::SocketAddr;
+
 use lb_tests::client::{Request, Response};
+use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
-use lb_tests::origin::Reply;
+use lb_tests::origin::{Deaf, Origin, Refusing, Reply, Step};
+use lb_tests::wait::until;
 
 use super::{app, counts, origins};
 
@@ -46,20 +50,104 @@ async fn with_no_server_left_the_last_answer_stands_too() {
     assert_eq!(counts(&origins), [1, 1]);
 }
 
+/// Servers of which the first is asked first: the others are backups.
+fn in_order(first: SocketAddr, second: SocketAddr) -> String {
+    format!(
+        "[upstreams.app]\nservers = [\"{first}\", {{ address = \"{second}\", backup = true }}]\npassive_health = \"off\"\n\
+         timeouts = {{ connect = \"300ms\", read = \"600ms\" }}\nretry = {{ budget_percent = 100 }}\n"
+    )
+}
+
 #[tokio::test]
-async fn an_answer_followed_by_a_failure_gives_the_client_one_of_the_two() {
-    let origins = origins(2, |_| busy()).await;
-    origins[1].set(|_| Reply::close());
-    let lb = Lb::start(&app(&origins, "balance = \"round_robin\"")).await;
-    for _ in 0..4 {
-        let answer = lb.get("/").await;
-        if answer.status == 503 {
-            assert_is_busy(&answer)
-        } else {
-            answer.assert_problem(502)
+async fn an_answer_followed_by_a_failure_stands() {
+    let busy_one = Origin::start(|_| busy()).await;
+    let failing = Origin::start(|_| Reply::close()).await;
+    let (refusing, deaf) = (Refusing::start(), Deaf::start().await.unwrap());
+    for second in [failing.addr(), refusing.addr(), deaf.addr()] {
+        let lb = Lb::start(&in_order(busy_one.addr(), second)).await;
+        for _ in 0..3 {
+            let answer = lb.get("/").await;
+            if lacks("answers that stand") {
+                assert!(answer.status >= 502);
+            } else {
+                assert_is_busy(&answer);
+            }
+        }
+        lb.wait_until_idle().await;
+    }
+    assert_eq!((busy_one.count(), failing.count()), (9, 3));
+}
+
+#[tokio::test]
+async fn it_stands_whatever_its_body_is_and_how_the_second_one_fails() {
+    if lacks("answers that stand") {
+        return;
+    }
+    let text = "0123456789".repeat(60_000);
+    let bodies = [
+        Reply::new(503).body(text.clone()),
+        Reply::new(503).chunked(&[&text[..1000], &text[1000..]]),
+        Reply::new(503).until_close(text.clone()),
+    ];
+    let failures = [Reply::reset(), Reply::never(), Reply::raw("garbage\r\n\r\n").then(Step::Close)];
+    for body in bodies {
+        let first = Origin::start(move |_| body.clone()).await;
+        for failure in failures.clone() {
+            let second = Origin::start(move |_| failure.clone()).await;
+            let lb = Lb::start(&in_order(first.addr(), second.addr())).await;
+            let answer = lb.send(&Request::new("PUT", "/").body("x")).await;
+            assert!(
+                answer.status == 503 && answer.text() == text,
+                "{} with {} bytes",
+                answer.status,
+                answer.body.len()
+            );
+            assert_eq!(second.count(), 1);
+            lb.wait_until_idle().await;
         }
     }
-    assert_eq!(counts(&origins), [4, 4]);
+}
+
+#[tokio::test]
+async fn it_is_logged_and_counted_as_what_it_is() {
+    if lacks("answers that stand") {
+        return;
+    }
+    let (first, second) = (Origin::start(|_| busy()).await, Origin::start(|_| Reply::close()).await);
+    let lb = Lb::start(&in_order(first.addr(), second.addr())).await;
+    assert_is_busy(&lb.get("/").await);
+    let line = lb.log_lines(1).await.remove(0);
+    assert_eq!((&line["status"], &line["tries"]), (&503.into(), &2.into()), "{line}");
+    assert_eq!(line["server"], first.addr().to_string().as_str(), "{line}");
+    assert!(line.get("error").is_none(), "{line}");
+    let metrics = lb.metrics().await;
+    assert_eq!(metrics.sum("lb_upstream_requests_total", &[("code", "503")]), 1.0);
+    assert_eq!(metrics.sum("lb_upstream_requests_total", &[("code", "502")]), 1.0);
+    assert_eq!(metrics.sum("lb_retries_total", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn one_that_breaks_meanwhile_is_not_begun() {
+    if lacks("answers that stand") {
+        return;
+    }
+    let first = Origin::start(|_| {
+        Reply::script(vec![
+            Step::write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nstart"),
+            Step::Hold,
+            Step::Reset,
+        ])
+    })
+    .await;
+    let second = Origin::start(|_| Reply::script(vec![Step::Hold, Step::Close])).await;
+    let lb = Lb::start(&in_order(first.addr(), second.addr()).replace("600ms", "1m")).await;
+    let (mut client, request) = (lb.connect().await, Request::get("/"));
+    client.write(request.bytes()).await;
+    second.wait_for(1).await;
+    first.release(1);
+    until("the first connection is gone", async || first.open_connections() == 0).await;
+    second.release(1);
+    client.response("GET").await.unwrap().assert_problem(502);
 }
 
 #[tokio::test]

@@ -5,7 +5,11 @@
 mod answers;
 mod bodies;
 mod budget;
+mod charges;
+mod deadline;
+mod keys;
 mod rules;
+mod storms;
 
 use lb_tests::origin::{Origin, Reply, Seen};
 use lb_tests::servers;

@@ -2,7 +2,7 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::exchange::Failure;
+use crate::exchange::{Exchange, Failure, Next, Sent};
 use crate::reject::Refusal;
 
 /// Why there is no connection.
@@ -31,5 +31,16 @@ pub(super) fn client(error: &Error) -> Option<Refusal> {
         ErrorType::ReadTimedout => Some(Refusal::RequestTimeout("The request's body did not arrive in time.")),
         ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError => None,
         _ => Some(Refusal::BadRequest("The request is malformed.")),
+    }
+}
+
+/// Tells of a failure. Whether the request is sent once more; if not, it is refused.
+pub(super) fn goes_on(exchange: &mut Exchange, failure: Failure, sent: Sent) -> bool {
+    match exchange.failed(failure, sent) {
+        Next::Again => true,
+        Next::GiveUp(refusal) => {
+            exchange.refuse(refusal);
+            false
+        }
     }
 }

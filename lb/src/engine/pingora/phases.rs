@@ -17,8 +17,8 @@ use super::copy::Gathered;
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
 use super::{Connection, failure, of_http2, presence, reply};
 use crate::cache::Follower;
-use crate::exchange::{Decision, Exchange, Next, Outcome, Sent, Turn, Verdict};
 use crate::engine::relay::Mirror;
+use crate::exchange::{Decision, Exchange, Means, Outcome, Sent, Turn, Verdict};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::upstream::ResolvedAddress;
@@ -72,8 +72,11 @@ impl Phases {
         // The session watches the client meanwhile, so the head is needed apart from it.
         let head = session.req_header().clone();
         let request = Request(&head, Body::Announced);
-        let joined = presence::unless_gone(session, follower.wait(&request)).await?;
-        Ok(exchange.joined(joined, &request))
+        let late = exchange.within_deadline(Duration::MAX);
+        match presence::unless_gone(session, tokio::time::timeout(late, follower.wait(&request))).await? {
+            Ok(joined) => Ok(exchange.joined(joined, &request)),
+            Err(_) => Ok(Decision::Refuse(exchange.late())),
+        }
     }
 }
 
@@ -172,7 +175,10 @@ impl ProxyHttp for Phases {
         let server = loop {
             match exchange.server() {
                 Turn::Ask(server) => break server,
-                Turn::Refuse(_) => return Err(Error::new_in(REFUSED)),
+                Turn::Refuse(refusal) => {
+                    exchange.refuse(refusal);
+                    return Err(Error::new_in(REFUSED));
+                }
                 Turn::Wait(wait) => presence::unless_gone(session, wait.over()).await?,
             }
         };
@@ -187,10 +193,12 @@ impl ProxyHttp for Phases {
         // What ends at this hop is decided by `filter`.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         if let Some(timeouts) = exchange.timeouts() {
-            peer.options.connection_timeout = Some(timeouts.connect);
-            peer.options.total_connection_timeout = Some(timeouts.connect);
-            peer.options.read_timeout = Some(timeouts.read);
-            peer.options.write_timeout = Some(timeouts.write);
+            let connect = exchange.within_deadline(timeouts.connect);
+            peer.options.connection_timeout = Some(connect);
+            peer.options.total_connection_timeout = Some(connect);
+            // pingora knows no deadline for a head: this bounds what comes after it as well.
+            peer.options.read_timeout = Some(exchange.within_deadline(timeouts.read));
+            peer.options.write_timeout = Some(exchange.within_deadline(timeouts.write));
             peer.options.idle_timeout = Some(timeouts.idle);
         }
         Ok(Box::new(peer))
@@ -201,11 +209,11 @@ impl ProxyHttp for Phases {
             reused: false,
             replayable: !session.as_downstream().retry_buffer_truncated(),
         };
-        let next = ctx
+        let again = ctx
             .exchange
             .as_mut()
-            .map(|exchange| exchange.failed(failure::connecting(&error), sent));
-        error.set_retry(next == Some(Next::Again));
+            .is_some_and(|exchange| failure::goes_on(exchange, failure::connecting(&error), sent));
+        error.set_retry(again);
         error
     }
 
@@ -267,8 +275,11 @@ impl ProxyHttp for Phases {
             let edits = hop(answer);
             return edit_response(answer, |fields| edits.apply(fields));
         }
-        let replayable = !session.as_downstream().retry_buffer_truncated();
-        if exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), replayable) == Verdict::Retry {
+        let means = Means {
+            replayable: !session.as_downstream().retry_buffer_truncated(),
+            keeps: false,
+        };
+        if exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), means) == Verdict::Retry {
             return Err(Error::new_up(RETRY_STATUS));
         }
         ctx.answer_begun = true;
@@ -338,11 +349,11 @@ impl ProxyHttp for Phases {
             reused,
             replayable: !session.as_downstream().retry_buffer_truncated(),
         };
-        let next = match (failure::answering(&error), ctx.exchange.as_mut()) {
-            (Some(failure), Some(exchange)) if !ctx.answer_begun => Some(exchange.failed(failure, sent)),
-            _ => None,
+        let again = match (failure::answering(&error), ctx.exchange.as_mut()) {
+            (Some(failure), Some(exchange)) if !ctx.answer_begun => failure::goes_on(exchange, failure, sent),
+            _ => false,
         };
-        error.set_retry(next == Some(Next::Again));
+        error.set_retry(again);
         error
     }
 

@@ -80,10 +80,11 @@ impl Relay {
         server: &Server,
         key: &Key,
     ) -> Result<Connection, ConnectError> {
-        if let Some(connection) = self.pool.take(key, !exchange.is_idempotent()) {
+        if let Some(connection) = self.pool.take(key, !exchange.is_repeatable()) {
             return Ok(connection);
         }
         let limit = exchange.timeouts().map(|timeouts| timeouts.connect).unwrap_or_default();
+        let limit = exchange.within_deadline(limit);
         let mut connecting = pin!(timeout(limit, open(server, exchange.upstream_tls())));
         let opened = poll_fn(|cx| {
             if let Poll::Ready(opened) = connecting.as_mut().poll(cx) {

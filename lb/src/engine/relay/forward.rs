@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version, header};
@@ -13,12 +14,13 @@ use super::connect::{ConnectError, NoTurn};
 use super::download::{Download, DownloadError, Form};
 use super::edit::HeadEditor;
 use super::pool::Key;
+use super::spare::Spare;
 use super::upload::{Upload, UploadError};
 use super::upstream::Connection;
 use super::{Ended, Relay, date, tunnel};
 use crate::engine::h1::{ClientStream, Head, Request, ResponseFraming};
 use crate::exchange::head::{Fields, RequestHead, ResponseHead};
-use crate::exchange::{Exchange, Failure, Next, Sent, Verdict};
+use crate::exchange::{Exchange, Failure, Means, Next, Sent, Verdict};
 use crate::filter;
 use crate::reject::Refusal;
 
@@ -47,38 +49,65 @@ impl Relay {
             }
         }
         let mut upload = Upload::new(stall(exchange));
+        let mut spare = None;
         loop {
             let server = match Self::server(client, exchange).await {
                 Ok(server) => server,
-                Err(NoTurn::Refused(refusal)) => return self.refuse(client, request, exchange, &refusal).await,
+                Err(NoTurn::Refused(refusal)) => return self.last_word(client, request, exchange, refusal, spare, upload).await,
                 Err(NoTurn::Gone) => return Ended::left(None, 0),
             };
             let key = Self::key(exchange, &server);
             let (trouble, reused) = match self.connect(client, exchange, &server, &key).await {
                 Ok(mut connection) => match self.ask(client, request, exchange, &mut connection, &mut upload).await {
-                    Ok(Verdict::Retry) => continue,
-                    Ok(Verdict::Relay) => return self.pass_on(client, request, exchange, (key, connection), upload).await,
+                    Ok(Verdict::Retry) => {
+                        spare = Some(Spare::new(key, connection, upload.is_done()));
+                        continue;
+                    }
+                    Ok(Verdict::Relay) => {
+                        drop(spare);
+                        return self.pass_on(client, request, exchange, (key, connection), upload).await;
+                    }
                     Err(trouble) => (trouble, connection.reused),
                 },
                 Err(ConnectError::Server(failure)) => (Trouble::Server(failure), false),
                 Err(ConnectError::Gone) => (Trouble::Gone, false),
             };
-            let refusal = match trouble {
+            let failure = match trouble {
                 Trouble::Gone => return Ended::left(None, 0),
-                Trouble::Refused(refusal) => exchange.refuse(refusal),
-                Trouble::Server(failure) => {
-                    let sent = Sent {
-                        reused,
-                        replayable: upload.is_replayable(),
-                    };
-                    match exchange.failed(failure, sent) {
-                        Next::Again => continue,
-                        Next::GiveUp(refusal) => refusal,
-                    }
+                Trouble::Refused(refusal) => {
+                    let refusal = exchange.refuse(refusal);
+                    return self.refuse(client, request, exchange, &refusal).await;
                 }
+                Trouble::Server(failure) => failure,
             };
-            return self.refuse(client, request, exchange, &refusal).await;
+            let sent = Sent {
+                reused,
+                replayable: upload.is_replayable(),
+            };
+            if let Next::GiveUp(refusal) = exchange.failed(failure, sent) {
+                return self.last_word(client, request, exchange, refusal, spare, upload).await;
+            }
         }
+    }
+
+    /// No server is left to ask: the answer that was set aside stands, if it can still be had; else the client is told why there is none.
+    async fn last_word(
+        &self,
+        client: &mut ClientStream,
+        request: &Request,
+        exchange: &mut Exchange,
+        refusal: Refusal,
+        spare: Option<Spare>,
+        mut upload: Upload,
+    ) -> Ended {
+        let is_head = request.parsed().method() == Method::HEAD;
+        if let Some((key, connection, whole)) = spare.and_then(|spare| spare.take(is_head)) {
+            exchange.stands(&request.head(), &connection.head());
+            upload.leave(whole);
+            return Box::pin(self.pass_on(client, request, exchange, (key, connection), upload)).await;
+        }
+        let refusal = exchange.refuse(refusal);
+        self.refuse(client, request, exchange, &refusal).await
     }
 
     /// Sends the request and waits for the head of the final answer.
@@ -110,7 +139,11 @@ impl Relay {
                 return Err(Trouble::Server(Failure::Invalid));
             }
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok(exchange.answer(&request.head(), &connection.head(), upload.is_replayable()));
+                let means = Means {
+                    replayable: upload.is_replayable(),
+                    keeps: true,
+                };
+                return Ok(exchange.answer(&request.head(), &connection.head(), means));
             }
             // The client was told to go on already. HTTP/1.0 knows no interim answers.
             if status != StatusCode::CONTINUE && request.parsed().version() == Version::HTTP_11 && client.has_client() {
@@ -150,7 +183,7 @@ impl Relay {
         server.drop_head();
         let read_timeout = exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
         let mut download = Download::new(head, framing, form, read_timeout, stall(exchange));
-        let mut sending = !upload.is_done();
+        let mut sending = upload.goes_on();
         let result = poll_fn(|cx| {
             if sending {
                 match upload.poll(client, &mut server, exchange, cx) {
@@ -238,7 +271,7 @@ impl Asking<'_> {
             return Poll::Ready(read.map_err(Trouble::Server));
         }
         if !self.upload.is_done() && !self.broken {
-            return Poll::Pending;
+            return self.poll_deadline(cx);
         }
         if self.client.has_client() && self.client.is_body_done() && self.client.poll_gone(cx).is_ready() {
             if !self.exchange.leads() {
@@ -246,10 +279,25 @@ impl Asking<'_> {
             }
             self.client.give_up();
         }
-        let limit = self.exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
+        let mut limit = self.exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
         let since = *self.waits.get_or_insert_with(Instant::now);
+        if let Some(deadline) = self.exchange.deadline() {
+            limit = limit.min(deadline.saturating_duration_since(since.into_std()));
+        }
         ready!(self.client.poll_passed(since, limit, cx));
         Poll::Ready(Err(Trouble::Server(Failure::Timeout)))
+    }
+
+    /// The request is still on its way to the server, for as long as its time lasts.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+        let Some(deadline) = self.exchange.deadline() else {
+            return Poll::Pending;
+        };
+        ready!(self.client.poll_passed(deadline.into(), Duration::ZERO, cx));
+        Poll::Ready(Err(Trouble::Server(match self.upload.waits_for_server() {
+            true => Failure::Timeout,
+            false => Failure::Unfinished,
+        })))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode};
@@ -82,13 +83,11 @@ async fn deliver(pool: Arc<Pool>, copy: Copy, message: Message) {
         address: copy.server().address().clone(),
         identity: copy.tls().map_or(0, |tls| tls.identity(copy.server())),
     };
-    let mut connection = match connect(&pool, &copy, &key).await {
-        Ok(connection) => connection,
-        Err(failure) => return copy.failed(failure, false),
-    };
-    let status = match ask(&mut connection, &copy, &message).await {
-        Ok(status) => status,
-        Err(failure) => return copy.failed(failure, connection.reused),
+    let within = copy.timeouts().request.unwrap_or(Duration::MAX);
+    let answered = timeout(within, answer(&pool, &copy, &key, &message)).await;
+    let (mut connection, status) = match answered.unwrap_or(Err((Failure::Timeout, false))) {
+        Ok(answered) => answered,
+        Err((failure, reused)) => return copy.failed(failure, reused),
     };
     copy.answered(status);
     let (most, idle) = (copy.kept_connections(), copy.timeouts().idle);
@@ -97,6 +96,15 @@ async fn deliver(pool: Arc<Pool>, copy: Copy, message: Message) {
         pool.give(key, connection, most, idle);
     }
     copy.over();
+}
+
+/// A connection by which the head of an answer has come, and its status; or how there is none, and whether the connection had served before.
+async fn answer(pool: &Pool, copy: &Copy, key: &Key, message: &Message) -> Result<(Connection, StatusCode), (Failure, bool)> {
+    let mut connection = connect(pool, copy, key).await.map_err(|failure| (failure, false))?;
+    match ask(&mut connection, copy, message).await {
+        Ok(status) => Ok((connection, status)),
+        Err(failure) => Err((failure, connection.reused)),
+    }
 }
 
 /// A connection that was idle, and that the kernel knows to be good, since there is no second try; or a new one.

@@ -20,6 +20,7 @@ mod edit;
 mod forward;
 mod mirror;
 mod pool;
+mod spare;
 mod splice;
 mod transport;
 mod tunnel;
@@ -28,7 +29,7 @@ mod upstream;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -139,9 +140,19 @@ async fn pause(client: &mut ClientStream, delay: Duration) -> bool {
 /// Waits for the request that fetches the same object; `None` where the client goes away first.
 async fn wait(client: &mut ClientStream, request: &Request, exchange: &mut Exchange, follower: Follower) -> Option<Decision> {
     let head = request.head();
+    let deadline = exchange.deadline();
     let joined = tokio::select! {
         joined = follower.wait(&head) => joined,
         () = poll_fn(|cx| client.poll_gone(cx)) => return None,
+        () = passed(deadline) => return Some(Decision::Refuse(exchange.late())),
     };
     Some(exchange.joined(joined, &head))
+}
+
+/// Returns at a moment, if there is one.
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }

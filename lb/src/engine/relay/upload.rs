@@ -53,6 +53,8 @@ pub(super) struct Upload {
     read_timeout: Duration,
     write_timeout: Duration,
     done: bool,
+    /// Nothing more is sent, to whomever.
+    left: bool,
 }
 
 impl Upload {
@@ -71,6 +73,7 @@ impl Upload {
             read_timeout,
             write_timeout: Duration::MAX,
             done: false,
+            left: false,
         }
     }
 
@@ -91,6 +94,22 @@ impl Upload {
     /// The body as it came, once all of it has been sent, if it was short enough to be kept.
     pub(super) fn kept_body(&self) -> Option<&[u8]> {
         (self.kept && self.done).then_some(&self.body)
+    }
+
+    /// Ends: the answer comes from a server that was asked before. `whole`: it was sent everything.
+    pub(super) fn leave(&mut self, whole: bool) {
+        self.done = whole;
+        self.left = true;
+    }
+
+    /// Whether there is more to send.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.done && !self.left
+    }
+
+    /// Whether the server is what it waits for.
+    pub(super) fn waits_for_server(&self) -> bool {
+        self.server_waits.is_some()
     }
 
     /// Whether all has been sent.

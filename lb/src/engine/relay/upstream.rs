@@ -55,6 +55,16 @@ impl Connection {
         matches!(looked, Err(rustix::io::Errno::AGAIN))
     }
 
+    /// Whether the kernel knows of no error, nor, unless that `may_end`, of an end that comes next.
+    pub(super) fn is_open(&self, may_end: bool) -> bool {
+        let mut byte = [0];
+        match rustix::net::recv(self.transport.socket(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => may_end,
+            Ok(_) => true,
+            Err(error) => error == rustix::io::Errno::AGAIN,
+        }
+    }
+
     /// Makes it ready for another request. The inbox is given back: idle connections hold no buffer.
     pub(super) fn rest(&mut self) {
         self.inbox = BytesMut::new();
