@@ -139,7 +139,9 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed(methods) => headers.push((ALLOW, allow(methods))),
             Self::Unavailable { retry_after, .. } => headers.push((RETRY_AFTER, HeaderValue::from(*retry_after))),
-            Self::Fault(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => headers.push((RETRY_AFTER, HeaderValue::from(1))),
+            Self::Fault(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
+                headers.push((RETRY_AFTER, HeaderValue::from(1)))
+            }
             _ => {}
         }
         Problem {

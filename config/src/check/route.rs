@@ -144,7 +144,9 @@ fn action(fields: &Fields<'_>, names: &[&str]) -> Option<Action> {
 /// A route that does nothing.
 fn no_action(fields: &Fields<'_>) {
     let report = Report::at(fields.node.at, "the route does nothing");
-    fields.cx.report_missing(report.expected("`upstream`, `split`, `redirect` or `respond`"));
+    fields
+        .cx
+        .report_missing(report.expected("`upstream`, `split`, `redirect` or `respond`"));
 }
 
 /// Nothing is read and ignored: without an upstream there is no request to change, and no answer to cache.

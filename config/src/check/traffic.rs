@@ -11,7 +11,11 @@ use crate::tree::{Node, Value};
 /// `split`: upstreams that there are, and a weight above 0 for one of them.
 pub(super) fn split(cx: &Check<'_>, node: &Node, names: &[&str]) -> Option<Split> {
     if matches!(&node.value, Value::Table(table) if table.entries.is_empty()) {
-        cx.report(Report::at(node.at, "`split` is empty").expected("a weight for at least one upstream").found("{}"));
+        cx.report(
+            Report::at(node.at, "`split` is empty")
+                .expected("a weight for at least one upstream")
+                .found("{}"),
+        );
         return None;
     }
     let shares = read::map(cx, node, |cx, entry| {

@@ -22,6 +22,8 @@ pub(super) struct Tries {
     /// The last server that was asked, for the log when its lease is back.
     pub(super) last: Option<Arc<Server>>,
     pub(super) tried: Vec<ServerId>,
+    /// Upstreams of the route's split that turned out to have nobody.
+    pub(super) left: Vec<usize>,
     /// Tries that got a connection.
     pub(super) count: u32,
     /// One server was charged with this request's failure; that is enough.
@@ -134,7 +136,7 @@ impl Exchange {
         }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.pick() {
+            None => match self.pick_of_split() {
                 Ok(lease) => lease,
                 Err(why) => return Turn::Refuse(self.no_server(why)),
             },
@@ -145,7 +147,7 @@ impl Exchange {
         Turn::Ask(server)
     }
 
-    fn pick(&self) -> Result<Lease, NoServer> {
+    pub(super) fn pick(&self) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
         upstream.upstream.pick(&Wanted {
             hash: self.tries.hash,
@@ -257,7 +259,7 @@ impl Exchange {
         {
             return false;
         }
-        let Ok(lease) = self.pick() else { return false };
+        let Ok(lease) = self.pick_of_split() else { return false };
         let Some(upstream) = self.upstream() else { return false };
         if self.tries.count > 0 {
             match upstream.upstream.try_retry() {
@@ -289,7 +291,13 @@ impl Exchange {
     }
 
     /// All but the route's edits, for a server of that upstream.
-    pub(super) fn edit_for(&self, upstream: Option<&UpstreamState>, server: Option<&Server>, received: &impl RequestHead, out: &mut impl Editor) {
+    pub(super) fn edit_for(
+        &self,
+        upstream: Option<&UpstreamState>,
+        server: Option<&Server>,
+        received: &impl RequestHead,
+        out: &mut impl Editor,
+    ) {
         filter::request_hop(received, out);
         // Met here already.
         out.remove(&header::EXPECT);

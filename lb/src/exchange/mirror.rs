@@ -69,11 +69,11 @@ impl Exchange {
             route.metrics.mirrored(MirrorOutcome::Dropped);
             return None;
         };
-        let hash = state.hash_on.as_ref().map_or(0, |on| self.hash(on, head, &Target::parse(head.target())));
-        let wanted = Wanted {
-            hash,
-            ..Wanted::default()
-        };
+        let hash = state
+            .hash_on
+            .as_ref()
+            .map_or(0, |on| self.hash(on, head, &Target::parse(head.target())));
+        let wanted = Wanted { hash, ..Wanted::default() };
         match state.upstream.pick(&wanted) {
             Ok(lease) => Some(Copy {
                 lease,

@@ -27,6 +27,7 @@ mod mirror;
 mod record;
 mod repeat;
 mod request;
+mod split;
 mod turn;
 
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub struct Exchange {
     repeatable: bool,
     /// Index into the snapshot's routes.
     route: Option<usize>,
-    /// Index into the snapshot's upstreams: chosen once, and valid for all that follows.
+    /// Index into the snapshot's upstreams: chosen once, and valid for all that follows; see `split`.
     upstream: Option<usize>,
     /// Bytes of body that the client has sent so far.
     received: u64,

@@ -145,11 +145,9 @@ impl Exchange {
         }
     }
 
-    /// The request is one for its upstream. Of a split, the client's own is passed over while none of its servers is up and others are.
+    /// The request is one for its upstream.
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
-        let usable = |upstream: usize| self.snapshot.upstreams[upstream].upstream.has_server();
-        let split = self.route().and_then(|route| route.split.as_ref());
-        self.upstream = split.map(|split| split.choose(self.client.address, usable));
+        self.choose_upstream();
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
         self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));

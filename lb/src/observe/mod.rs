@@ -22,7 +22,9 @@ mod queue;
 pub mod record;
 
 pub use access_log::AccessLog;
-pub use metrics::{CacheOutcome, Counter, Gauges, Metrics, MirrorOutcome, Mirroring, RouteMetrics, ServerGauges, ServerMetrics, UpstreamMetrics};
+pub use metrics::{
+    CacheOutcome, Counter, Gauges, Metrics, MirrorOutcome, Mirroring, RouteMetrics, ServerGauges, ServerMetrics, UpstreamMetrics,
+};
 pub use record::{Record, Text};
 
 /// The version of this program.

@@ -146,7 +146,8 @@ mod tests {
     }
 
     fn weights() -> impl Strategy<Value = Vec<u32>> {
-        prop::collection::vec(prop_oneof![Just(0u32), 1..100u32], 1..=NAMES.len()).prop_filter("one gets requests", |weights| weights.iter().any(|weight| *weight > 0))
+        prop::collection::vec(prop_oneof![Just(0u32), 1..100u32], 1..=NAMES.len())
+            .prop_filter("one gets requests", |weights| weights.iter().any(|weight| *weight > 0))
     }
 
     proptest! {

@@ -17,3 +17,5 @@ mod reload;
 mod retrying;
 #[path = "../tls/main.rs"]
 mod tls;
+#[path = "../traffic/main.rs"]
+mod traffic;

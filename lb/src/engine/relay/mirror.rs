@@ -12,8 +12,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode};
 use tokio::time::timeout;
 
-use super::connect::open;
 use super::Relay;
+use super::connect::open;
 use super::forward::{INTERIM, write_head};
 use super::pool::{Key, Pool};
 use super::upload::Upload;
@@ -127,7 +127,9 @@ async fn ask(connection: &mut Connection, copy: &Copy, message: &Message) -> Res
         Ok(Ok(()) | Err(_)) => {}
         Err(_) => return Err(Failure::Timeout),
     }
-    timeout(copy.timeouts().read, head(connection)).await.unwrap_or(Err(Failure::Timeout))
+    timeout(copy.timeouts().read, head(connection))
+        .await
+        .unwrap_or(Err(Failure::Timeout))
 }
 
 async fn write(connection: &mut Connection, message: &Message) -> std::io::Result<()> {
