@@ -31,7 +31,7 @@ async fn an_abort_is_an_error_of_lb_s_own_and_no_server_sees_the_request() {
     let origin = Origin::named("origin").await;
     let lb = Lb::start(&config(&origin, "abort = 503")).await;
     let mut connection = lb.connect().await;
-    for request in [Request::get("/"), Request::post("/", "a body"), Request::get("/")] {
+    for request in [Request::get("/"), Request::get("/"), Request::post("/", "a body")] {
         let answer = connection.send(&request).await.expect("an answer on a kept connection");
         answer.assert_problem(503);
         assert_eq!(answer.header("retry-after"), "1");
