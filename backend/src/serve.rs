@@ -3,7 +3,7 @@
 //! It listens first and prepares the database then, so that a database that is still starting is waited for, with `/ready`
 //! answering 503. Told to stop, it goes through three phases:
 //!
-//! 1. For the drain delay `/ready` answers 503 and everything else is served as before, but with `Connection: close`: whoever
+//! 1. For the drain delay `/ready` answers 503 and everything else is served as before, but with `Connection: close` and `X-LB-Drain: 1`: whoever
 //!    balances the load learns that this server is going, and no connection is left on which a request could cross with its end.
 //! 2. It stops accepting, and lets what is under way finish. Idle connections are closed.
 //! 3. It closes its connections to the database.

@@ -12,6 +12,7 @@ mod layout;
 mod mentions;
 pub mod model;
 mod parse;
+mod plain;
 mod problem;
 mod raw;
 mod read;

@@ -16,6 +16,10 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+mod hedge;
+
+pub use hedge::{Hedge, HedgeAfter};
+
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
 pub use traffic::{Fault, Mirror, Share, Split};
@@ -186,10 +190,14 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// Passive ejection; `None` when it is `"off"`.
     pub passive_health: Option<PassiveHealth>,
+    /// Below that share of healthy servers, ejected ones are used again: 0 (never) to 100.
+    pub panic_percent: u8,
     /// Timeouts towards servers.
     pub timeouts: Timeouts,
     /// Retries; `None` when they are `"off"`.
     pub retry: Option<Retry>,
+    /// A second server for what is slow; `None`: never.
+    pub hedge: Option<Hedge>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }
@@ -285,11 +293,15 @@ pub enum Balance {
     Random,
     /// The less loaded of two random servers.
     P2c,
+    /// The one of two random servers that is likely to answer sooner, by latency and load.
+    Ewma,
     /// A hash ring over what [`HashOn`] names.
     Hash(HashOn),
+    /// Maglev's look-up table over what [`HashOn`] names.
+    Maglev(HashOn),
 }
 
-/// What `balance = "hash"` hashes.
+/// What `balance = "hash"` and `"maglev"` hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashOn {
     /// The client's address (the one that `trusted_proxies` lets be believed).
@@ -332,6 +344,13 @@ pub enum CheckKind {
         host: Option<HeaderValue>,
         /// The statuses that pass, for example 200 to 299.
         expect: RangeInclusive<u16>,
+    },
+    /// `grpc.health.v1.Health/Check`, which must answer SERVING.
+    Grpc {
+        /// The service that is asked about; empty: the server as a whole.
+        service: Arc<str>,
+        /// The `:authority`; `None`: the upstream's `host`, else the server's address.
+        host: Option<HeaderValue>,
     },
 }
 
@@ -552,7 +571,17 @@ impl Balance {
             Balance::RoundRobin => "round_robin",
             Balance::Random => "random",
             Balance::P2c => "p2c",
+            Balance::Ewma => "ewma",
             Balance::Hash(_) => "hash",
+            Balance::Maglev(_) => "maglev",
+        }
+    }
+
+    /// What it hashes, if it does.
+    pub fn hash_on(&self) -> Option<&HashOn> {
+        match self {
+            Balance::Hash(on) | Balance::Maglev(on) => Some(on),
+            _ => None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod reject;
 pub mod route;
 pub mod server;
+pub mod simulate;
 pub mod snapshot;
 pub mod tls;
 pub mod upstream;

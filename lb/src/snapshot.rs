@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_config::{Action, Balance, Config, HashOn, Template};
+use lb_config::{Action, Config, HashOn, Template};
 
 use crate::cache::Rules;
 use crate::observe::metrics::NO_ROUTE;
@@ -120,10 +120,7 @@ impl Snapshot {
                         .iter()
                         .map(|server| metrics.server(upstream.name(), server.name()))
                         .collect(),
-                    hash_on: match &config.balance {
-                        Balance::Hash(on) => Some(on.clone()),
-                        _ => None,
-                    },
+                    hash_on: config.balance.hash_on().cloned(),
                     retry_after: retry_after(config),
                     tls,
                     upstream,

@@ -24,6 +24,7 @@ pub enum Engine {
 pub const PINGORA_LACKS: &[&str] = &[
     "answers that stand",
     "half-closed tunnels",
+    "hedging",
     "kept connections",
     "logged endings",
     "request deadline",

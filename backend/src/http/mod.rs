@@ -61,7 +61,7 @@ impl App {
         }
     }
 
-    /// From now on `/ready` answers 503, and connections are closed after their answer.
+    /// From now on `/ready` answers 503, every answer says that this server leaves, and connections are closed after theirs.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }

@@ -21,6 +21,9 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What a request whose client went away before the answer has in the log, as in nginx.
 const CLIENT_GONE: u16 = 499;
 
+/// Says to `lb` that this server is about to leave.
+const X_LB_DRAIN: HeaderName = HeaderName::from_static("x-lb-drain");
+
 /// The outermost layer.
 pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut entry = Entry::open(&app, &request);
@@ -33,8 +36,12 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         entry.error = Problem::complete(&mut response, &entry.request_id);
     }
     security::add(response.headers_mut());
-    if app.is_draining() && version <= Version::HTTP_11 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if app.is_draining() {
+        // So that a load balancer need not wait for its next check.
+        response.headers_mut().insert(X_LB_DRAIN, HeaderValue::from_static("1"));
+        if version <= Version::HTTP_11 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     entry.close(response.status());
     response

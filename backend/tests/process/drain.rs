@@ -42,7 +42,8 @@ async fn during_the_delay_it_serves_on_but_says_that_it_goes() {
     let database = Database::new(Kind::Sqlite).await;
     let mut server = Process::start(&database.url, &[("DRAIN_DELAY", "2s")]).await;
     server.until_ready().await;
-    assert_eq!(server.get("/users").await.header("connection"), "");
+    let before = server.get("/users").await;
+    assert_eq!((before.header("connection"), before.header("x-lb-drain")), ("", ""));
     server.signal("TERM");
     let told = Instant::now();
     until("/ready to answer 503", async || server.get("/ready").await.status == 503).await;
@@ -52,6 +53,7 @@ async fn during_the_delay_it_serves_on_but_says_that_it_goes() {
         (200, "close"),
         "new connections are served, for one request each"
     );
+    assert_eq!(answer.header("x-lb-drain"), "1");
     assert_eq!(server.get("/health").await.status, 200, "it lives");
     assert_eq!(server.end().await, Some(0));
     assert!(told.elapsed() >= Duration::from_secs(2), "ended after {:?}", told.elapsed());

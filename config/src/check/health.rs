@@ -13,19 +13,61 @@ use crate::raw::{CHECK, HEALTH_CHECK, PASSIVE_HEALTH};
 use crate::read::{self, bad};
 use crate::tree::Node;
 
+/// `health_check.type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Http,
+    Tcp,
+    Grpc,
+}
+
+impl Type {
+    fn read(name: &str) -> Option<Self> {
+        match name {
+            "http" => Some(Self::Http),
+            "tcp" => Some(Self::Tcp),
+            "grpc" => Some(Self::Grpc),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Grpc => "grpc",
+        }
+    }
+
+    /// The keys that mean nothing to it, each with a type that it does mean something to.
+    fn meaningless(self) -> &'static [(&'static str, Self)] {
+        match self {
+            Self::Http => &[("service", Self::Grpc)],
+            Self::Tcp => &[
+                ("path", Self::Http),
+                ("host", Self::Http),
+                ("expect", Self::Http),
+                ("service", Self::Grpc),
+            ],
+            Self::Grpc => &[("path", Self::Http), ("expect", Self::Http)],
+        }
+    }
+}
+
 /// `health_check`. `unix` is a server of the upstream that has no port to check, if there is one.
 pub(super) fn health_check(cx: &Check<'_>, node: &Node, unix: Option<&UpstreamServer>) -> Option<HealthCheck> {
     let fields = Fields::open(cx, node, &HEALTH_CHECK)?;
-    let is_http = fields.read("type", |cx, node| read::one_of(cx, node, &CHECK, |name| Some(name == "http")));
+    let kind = fields.read("type", |cx, node| read::one_of(cx, node, &CHECK, Type::read));
     let path = fields.optional("path", path);
     let host = fields.optional("host", host_value);
+    let service = fields.optional("service", read::text);
     let expect = fields.optional("expect", expect);
     let port = fields.optional("port", |cx, node| read::integer(cx, node, fields.bounds("port")));
     let interval = fields.read("interval", read::timeout);
     let timeout = fields.read("timeout", read::timeout);
     let rise = fields.count("rise");
     let fall = fields.count("fall");
-    let meaningless = if is_http == Some(false) { only_for_http(&fields) } else { 0 };
+    let meaningless = kind.map_or(0, |kind| report_meaningless(&fields, kind));
     if let (Some(port), Some(_)) = (fields.get("port"), unix) {
         cx.report(Report::at(port.at, "`port` has no meaning for a server on a Unix socket"));
         return None;
@@ -33,13 +75,17 @@ pub(super) fn health_check(cx: &Check<'_>, node: &Node, unix: Option<&UpstreamSe
     if meaningless > 0 {
         return None;
     }
-    let kind = match is_http? {
-        true => CheckKind::Http {
+    let kind = match kind? {
+        Type::Http => CheckKind::Http {
             path: path?.unwrap_or_else(|| "/".into()),
             host: host?,
             expect: expect?.unwrap_or(200..=299),
         },
-        false => CheckKind::Tcp,
+        Type::Tcp => CheckKind::Tcp,
+        Type::Grpc => CheckKind::Grpc {
+            service: service?.unwrap_or_default().into(),
+            host: host?,
+        },
     };
     let port = match port? {
         Some(port) => Some(u16::try_from(port).ok()?),
@@ -56,14 +102,14 @@ pub(super) fn health_check(cx: &Check<'_>, node: &Node, unix: Option<&UpstreamSe
 }
 
 /// Nothing is read and ignored: a connection that opens has no path and no status. How many keys are reported for it.
-fn only_for_http(fields: &Fields<'_>) -> usize {
-    let given: Vec<_> = ["path", "host", "expect"]
-        .into_iter()
-        .filter_map(|name| Some((name, fields.get(name)?)))
-        .collect();
-    for (name, node) in &given {
-        let report = Report::at(node.at, format!("`{name}` has no meaning for type = \"tcp\""));
-        fields.cx.report(report.help("leave it out, or write type = \"http\""));
+fn report_meaningless(fields: &Fields<'_>, kind: Type) -> usize {
+    let keys = kind.meaningless().iter();
+    let given: Vec<_> = keys.filter_map(|(name, other)| Some((name, other, fields.get(name)?))).collect();
+    for (name, other, node) in &given {
+        let report = Report::at(node.at, format!("`{name}` has no meaning for type = \"{}\"", kind.name()));
+        fields
+            .cx
+            .report(report.help(format!("leave it out, or write type = \"{}\"", other.name())));
     }
     given.len()
 }

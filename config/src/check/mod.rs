@@ -5,6 +5,7 @@
 mod address;
 mod header;
 mod health;
+mod hedge;
 mod matching;
 mod route;
 mod server;
@@ -13,6 +14,7 @@ mod traffic;
 mod upstream;
 
 pub(crate) use address::is_host_name;
+pub(crate) use upstream::{balance, upstream};
 
 use crate::fields::{Check, Fields};
 use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Split, Upstream};
@@ -89,7 +91,7 @@ fn named_upstream(cx: &Check<'_>, entry: &Entry) -> Option<Upstream> {
         }
         return None;
     }
-    let upstream = upstream::upstream(cx, &entry.node, name);
+    let upstream = upstream(cx, &entry.node, name);
     // The name stands in URLs of the admin API and in labels of metrics.
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
         cx.report(

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::address::address;
 use super::header::host_value;
 use super::health::{health_check, passive_health};
+use super::hedge::hedge;
 use super::tls;
 use crate::fields::{Check, Fields};
 use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
@@ -16,7 +17,7 @@ use crate::suggest::nearest;
 use crate::tree::{Node, Value};
 
 /// The upstream of this name.
-pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstream> {
+pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstream> {
     let fields = Fields::open(cx, node, &UPSTREAM)?;
     let hash_on = fields.read("hash_on", hash_on);
     let balance = fields.read("balance", |cx, node| {
@@ -30,8 +31,10 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let unix = servers.iter().flatten().find(|server| matches!(server.address, Address::Unix(_)));
     let health_check = fields.optional("health_check", |cx, node| health_check(cx, node, unix));
     let passive_health = fields.read("passive_health", |cx, node| read::off_or_table(cx, node, passive_health));
+    let panic_percent = fields.integer("panic_percent");
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
+    let hedge = fields.optional("hedge", hedge);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -42,20 +45,24 @@ pub(super) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         host: host?,
         health_check: health_check?,
         passive_health: passive_health?,
+        panic_percent: panic_percent?,
         timeouts: timeouts?,
         retry: retry?,
+        hedge: hedge?,
         keepalive: keepalive?,
     })
 }
 
 /// An algorithm by its name. A `hash_on` with problems has been reported, so that any other does until it is right.
-fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
+pub(crate) fn balance(name: &str, hash_on: &Option<HashOn>) -> Option<Balance> {
     match name {
         "least_conn" => Some(Balance::LeastConn),
         "round_robin" => Some(Balance::RoundRobin),
         "random" => Some(Balance::Random),
         "p2c" => Some(Balance::P2c),
+        "ewma" => Some(Balance::Ewma),
         "hash" => Some(Balance::Hash(hash_on.clone().unwrap_or(HashOn::ClientIp))),
+        "maglev" => Some(Balance::Maglev(hash_on.clone().unwrap_or(HashOn::ClientIp))),
         _ => None,
     }
 }

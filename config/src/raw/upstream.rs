@@ -1,13 +1,13 @@
 //! `[upstreams.NAME]` and its tables.
 
 use super::Shape::{Boolean, Duration, Either, Integer, List, OneOf, Pattern, Table, Text};
-use super::{Choice, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
+use super::{Choice, HEDGE, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
 
 /// `balance`.
 pub(crate) const BALANCE: Choice = Choice {
     what: "balance",
-    names: &["least_conn", "round_robin", "random", "p2c", "hash"],
-    later: &["ewma", "maglev"],
+    names: &["least_conn", "round_robin", "random", "p2c", "ewma", "hash", "maglev"],
+    later: &[],
 };
 /// `protocol`.
 pub(crate) const PROTOCOL: Choice = Choice {
@@ -18,8 +18,8 @@ pub(crate) const PROTOCOL: Choice = Choice {
 /// `health_check.type`.
 pub(crate) const CHECK: Choice = Choice {
     what: "type",
-    names: &["http", "tcp"],
-    later: &["grpc"],
+    names: &["http", "tcp", "grpc"],
+    later: &[],
 };
 /// `retry.on`.
 pub(crate) const RETRY_ON: Choice = Choice {
@@ -35,25 +35,17 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &[
-        "panic_percent",
-        "slow_start",
-        "circuit_breaker",
-        "queue",
-        "adaptive_concurrency",
-        "hedge",
-        "sticky",
-    ],
+    later: &["slow_start", "circuit_breaker", "queue", "adaptive_concurrency", "sticky"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
     key(
         "balance",
         OneOf(BALANCE.names),
-        "How a server is chosen: the least busy by its weight, smooth weighted round robin, at random by weight, the less busy of two, or by a hash ring.",
+        "How a server is chosen: the least busy by its weight, smooth weighted round robin, at random by weight, the less busy of two, the one of two that is likely to answer sooner, or by the hash of something, on a ring or in Maglev's table.",
     )
     .text("least_conn"),
-    key("hash_on", Pattern("^(client_ip|path|header:.+|cookie:.+)$"), "What balance = \"hash\" goes by.").text("client_ip"),
+    key("hash_on", Pattern("^(client_ip|path|header:.+|cookie:.+)$"), "What balance = \"hash\" and \"maglev\" go by.").text("client_ip"),
     key(
         "servers",
         List(&SERVER_SHAPE),
@@ -70,9 +62,16 @@ const UPSTREAM_KEYS: &[Key] = &[
         "Takes a server out for a while when its answers fail. On unless it is \"off\".",
     )
     .default(Preset::Table),
+    key(
+        "panic_percent",
+        Integer(0, 100),
+        "Below that share of healthy servers, those that passive health has ejected are used again.",
+    )
+    .integer(0),
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),
+    key("hedge", Table(&HEDGE), HEDGE.about),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];
 
@@ -129,14 +128,19 @@ pub(crate) static HEALTH_CHECK: TableDef = TableDef {
         key(
             "type",
             OneOf(CHECK.names),
-            "A GET whose status is judged, or a connection that opens.",
+            "A GET whose status is judged, a connection that opens, or a question to grpc.health.v1.Health.",
         )
         .text("http"),
         key("path", URL_PATH, "The path of the GET; \"/\" without it."),
         key(
             "host",
             Text,
-            "The Host header of the GET; without it, the upstream's, else the server's address.",
+            "The Host header of the GET, or the :authority of the question; without it, the upstream's, else the server's address.",
+        ),
+        key(
+            "service",
+            Text,
+            "The service that gRPC asks about; \"\" without it: the server as a whole.",
         ),
         key(
             "port",

@@ -1,10 +1,11 @@
-//! The admin address: health, metrics, state, reload and purge over HTTP.
+//! The admin address: health, metrics, state, reload, purge and orders for servers over HTTP.
 //!
 //! It is on loopback unless there is a token, and refuses what a web page could make a browser send there: a `Host` that is a name of
 //! somebody else's (DNS rebinding) and an `Origin` that is another site's.
 
 mod cache;
 mod guard;
+pub mod server;
 pub mod status;
 
 use std::net::TcpListener;
@@ -48,6 +49,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/status", get(show_status))
         .route("/api/reload", post(reload))
+        .route("/api/upstreams/{name}/servers/{address}", post(server::change))
         .route("/api/cache", delete(cache::purge))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::observe::{Gauges, ServerGauges, ServerMetrics};
+use crate::observe::{Gauges, ServerGauges, ServerMetrics, UpstreamGauges};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
-use crate::upstream::State;
+use crate::upstream::{Server, State};
 
 /// The state of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its algorithm.
     pub balance: String,
+    /// Whether ejected servers are used because too few others are healthy.
+    pub panic: bool,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
 }
@@ -61,12 +63,14 @@ pub struct UpstreamStatus {
 pub struct ServerStatus {
     /// Where it is.
     pub address: String,
-    /// Its share.
+    /// Its share: an operator's word, else the file's.
     pub weight: u32,
     /// Whether it waits for the others to fail.
     pub backup: bool,
-    /// `healthy`, `unhealthy`, `unchecked` or `ejected`.
+    /// `healthy`, `unhealthy`, `unchecked`, `ejected`, `draining` or `down`.
     pub state: String,
+    /// What an operator wants of it: `ready`, `drain` or `down`.
+    pub ordered: String,
     /// Requests that it is working on.
     pub in_flight: u32,
     /// The most that it may work on.
@@ -139,13 +143,25 @@ impl Status {
 }
 
 fn upstream(state: &UpstreamState) -> UpstreamStatus {
-    let servers = state.upstream.servers().iter().zip(&state.servers).map(|(server, metrics)| {
+    let servers = state.upstream.servers().iter().zip(&state.servers);
+    UpstreamStatus {
+        name: state.upstream.name().to_string(),
+        balance: state.upstream.config().balance.name().to_string(),
+        panic: state.upstream.panics().0,
+        servers: servers.map(|(server, metrics)| ServerStatus::of(server, metrics)).collect(),
+    }
+}
+
+impl ServerStatus {
+    /// Its state right now.
+    pub fn of(server: &Server, metrics: &ServerMetrics) -> ServerStatus {
         let now = server.status();
         ServerStatus {
             address: server.name().to_string(),
-            weight: server.weight(),
+            weight: now.weight,
             backup: server.backup(),
             state: now.state.as_str().to_string(),
+            ordered: now.duty.as_str().to_string(),
             in_flight: now.in_flight,
             max_connections: server.max_connections().map(Into::into),
             requests: answers(metrics),
@@ -155,11 +171,6 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
                 .and_then(|report| report.last)
                 .map(|last| last.error.unwrap_or_else(|| String::from("passed"))),
         }
-    });
-    UpstreamStatus {
-        name: state.upstream.name().to_string(),
-        balance: state.upstream.config().balance.name().to_string(),
-        servers: servers.collect(),
     }
 }
 
@@ -184,8 +195,12 @@ fn route(state: &RouteState) -> RouteStatus {
 
 /// What is counted elsewhere, for the metrics.
 pub(super) fn gauges(proxy: &Proxy) -> Gauges {
-    let mut servers = Vec::new();
+    let (mut servers, mut upstreams) = (Vec::new(), Vec::new());
     for state in &proxy.snapshot().upstreams {
+        upstreams.push(UpstreamGauges {
+            upstream: state.upstream.name().clone(),
+            panics: state.upstream.panics().1,
+        });
         servers.extend(state.upstream.servers().iter().map(|server| {
             let now = server.status();
             ServerGauges {
@@ -199,6 +214,7 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
     }
     Gauges {
         servers,
+        upstreams,
         cache_bytes: proxy.cache.bytes(),
         cache_objects: proxy.cache.objects(),
         connections: proxy.connections.open() as u64,

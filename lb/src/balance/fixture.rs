@@ -1,9 +1,11 @@
 //! A field that owns its arrays, for tests.
 
+use std::time::Instant;
+
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Algorithm, Entrant, Field, rank, shares};
+use super::{Algorithm, Entrant, Field, Latency, rank, shares};
 
 /// Servers without anything else.
 pub(super) struct Pool {
@@ -11,6 +13,8 @@ pub(super) struct Pool {
     pub(super) weights: Vec<u32>,
     pub(super) loads: Vec<u32>,
     pub(super) turns: Vec<i32>,
+    pub(super) latencies: Vec<Latency>,
+    pub(super) now: Instant,
     shares: Vec<i32>,
     random: SmallRng,
 }
@@ -23,6 +27,8 @@ impl Pool {
             weights: weights.to_vec(),
             loads: vec![0; weights.len()],
             turns: vec![0; weights.len()],
+            latencies: vec![Latency::default(); weights.len()],
+            now: Instant::now(),
             shares: shares(weights),
             random: random(),
         }
@@ -34,6 +40,8 @@ impl Pool {
             weights: &self.weights,
             shares: &self.shares,
             loads: &self.loads,
+            latencies: &self.latencies,
+            now: self.now,
             turns: &mut self.turns,
         }
     }
@@ -44,6 +52,8 @@ impl Pool {
             weights: &self.weights,
             shares: &self.shares,
             loads: &self.loads,
+            latencies: &self.latencies,
+            now: self.now,
             turns: &mut self.turns,
         };
         algorithm.pick(&mut field, hash, &mut self.random)

@@ -8,6 +8,7 @@
 //! The positions depend on nothing but the servers' names and weights: every process with the same file sends a key to the same server.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use rand::rngs::SmallRng;
 
@@ -27,8 +28,16 @@ pub fn hash_key(key: &[u8]) -> u64 {
     }))
 }
 
+/// What an address hashes to: its bytes, not its text.
+pub fn hash_address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => hash_key(&address.octets()),
+        IpAddr::V6(address) => hash_key(&address.octets()),
+    }
+}
+
 /// The finalizer of MurmurHash3.
-fn mix(mut hash: u64) -> u64 {
+pub(super) fn mix(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)

@@ -1,7 +1,7 @@
 //! Choosing a server.
 //!
 //! An algorithm is a function over plain data: it is handed a [`Field`] of candidates and answers with the position of one of them. It
-//! knows no health, no lock, no clock and no socket. Whether a candidate may be chosen at all (healthy, not full, not tried before) has
+//! knows no health, no lock, no clock and no socket; the time is part of the field. Whether a candidate may be chosen at all (healthy, not full, not tried before) has
 //! been folded into its [rank](rank()) by the caller, so "not eligible" is one comparison for every algorithm.
 //!
 //! A field is a struct of arrays and not an array of structs: the scan of `least_conn` touches nothing but ranks and turns, a few
@@ -10,9 +10,12 @@
 //!
 //! A new algorithm is a file here, a variant of [`lb_config::Balance`] and an arm in [`build`].
 
+mod ewma;
 mod hash;
+mod latency;
 mod least_conn;
 mod lottery;
+mod maglev;
 mod p2c;
 mod random;
 mod rank;
@@ -23,11 +26,13 @@ mod smooth;
 mod fixture;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lb_config::Balance;
 use rand::rngs::SmallRng;
 
-pub use hash::hash_key;
+pub use hash::{hash_address, hash_key};
+pub use latency::Latency;
 pub use rank::{NOT_ELIGIBLE, rank};
 pub use smooth::shares;
 
@@ -42,6 +47,10 @@ pub struct Field<'a> {
     pub shares: &'a [i32],
     /// Requests in flight.
     pub loads: &'a [u32],
+    /// How long servers take. It belongs to the server and outlives configurations.
+    pub latencies: &'a [Latency],
+    /// The time of the pick.
+    pub now: Instant,
     /// What smooth weighted round robin remembers: nginx's `current_weight`. It belongs to the server and outlives configurations.
     pub turns: &'a mut [i32],
 }
@@ -62,7 +71,7 @@ pub struct Entrant {
     pub position: usize,
     /// Its share, above 0.
     pub weight: u32,
-    /// What identifies it on a hash ring, the same in every process.
+    /// What identifies it to hash algorithms, the same in every process.
     pub name: Arc<str>,
 }
 
@@ -73,6 +82,8 @@ pub fn build(balance: &Balance, entrants: &[Entrant], width: usize) -> Box<dyn A
         Balance::RoundRobin => Box::new(round_robin::RoundRobin),
         Balance::Random => Box::new(random::Random::new(entrants, width)),
         Balance::P2c => Box::new(p2c::P2c::new(entrants, width)),
+        Balance::Ewma => Box::new(ewma::Ewma::new(entrants, width)),
         Balance::Hash(_) => Box::new(hash::Ring::new(entrants)),
+        Balance::Maglev(_) => Box::new(maglev::Maglev::new(entrants)),
     }
 }

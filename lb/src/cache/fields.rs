@@ -7,6 +7,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 
 use super::clock::Now;
+use crate::exchange::X_LB_DRAIN;
 use crate::exchange::head::Fields;
 
 /// What a response says it is about: `Cache-Tag: users, user-42`.
@@ -15,7 +16,7 @@ pub const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 pub const CACHE_PURGE: HeaderName = HeaderName::from_static("cache-purge");
 
 /// Never stored: of one connection (RFC 9110 §7.6.1), of one proxy (RFC 9111 §3.1), or made anew on each answer.
-const NOT_KEPT: [HeaderName; 14] = [
+const NOT_KEPT: [HeaderName; 15] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -30,6 +31,7 @@ const NOT_KEPT: [HeaderName; 14] = [
     CONTENT_LENGTH,
     CACHE_TAG,
     CACHE_PURGE,
+    X_LB_DRAIN,
 ];
 
 /// The fields to keep, all values in one piece of memory, and how much text that is.

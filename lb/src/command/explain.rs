@@ -318,12 +318,12 @@ fn bypass(why: Bypass) -> &'static str {
 }
 
 fn servers(out: &mut String, upstream: &Upstream) -> std::fmt::Result {
-    let hashed = match &upstream.balance {
-        lb_config::Balance::Hash(HashOn::ClientIp) => String::from(" on the client's address"),
-        lb_config::Balance::Hash(HashOn::Path) => String::from(" on the path"),
-        lb_config::Balance::Hash(HashOn::Header(name)) => format!(" on the header {name}"),
-        lb_config::Balance::Hash(HashOn::Cookie(name)) => format!(" on the cookie {name}"),
-        _ => String::new(),
+    let hashed = match upstream.balance.hash_on() {
+        None => String::new(),
+        Some(HashOn::ClientIp) => String::from(" on the client's address"),
+        Some(HashOn::Path) => String::from(" on the path"),
+        Some(HashOn::Header(name)) => format!(" on the header {name}"),
+        Some(HashOn::Cookie(name)) => format!(" on the cookie {name}"),
     };
     writeln!(out, "upstream   {}: {}{hashed}", upstream.name, upstream.balance.name())?;
     for server in &upstream.servers {

@@ -9,6 +9,8 @@ mod explain;
 mod reload;
 mod run;
 mod schema;
+mod server;
+mod simulate;
 mod status;
 
 use std::path::PathBuf;
@@ -45,12 +47,22 @@ enum Command {
     /// Say what would become of a request, without sending anything
     #[command(after_help = "Example:\n  lb explain -X POST -H 'Host: api.example.com' http://127.0.0.1:8080/users")]
     Explain(explain::ExplainArgs),
+    /// Try the balancing on simulated servers and arrivals
+    #[command(after_help = simulate::HELP)]
+    Simulate(Box<simulate::SimulateArgs>),
     /// Have a running lb load its file again
     #[command(after_help = "Example:\n  lb reload --admin 127.0.0.1:9901")]
     Reload(AdminArgs),
     /// Show the state of a running lb
     #[command(after_help = "Example:\n  lb status --json | jq '.upstreams[].servers[]'")]
     Status(status::StatusArgs),
+    /// Drain servers of a running lb, take them out and in, and change their weights
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "Example:\n  lb server list\n  lb server drain --wait users 127.0.0.1:3001\n  lb server ready users 127.0.0.1:3001"
+    )]
+    Server(server::ServerArgs),
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  lb schema > lb.schema.json")]
     Schema,
@@ -89,8 +101,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args.file),
         Command::Check(args) => check::run(&args.file),
         Command::Explain(args) => explain::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Server(args) => server::run(&args),
         Command::Schema => schema::run(),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use hyper::{Method, StatusCode};
 
-use super::client::{Admin, failed};
+use super::client::{Admin, detail, failed};
 use super::{AdminArgs, print};
 
 /// Has a running `lb` reload and prints what changed, or why nothing did.
@@ -39,12 +39,4 @@ fn changes(body: &[u8]) -> String {
         }
     }
     out
-}
-
-fn detail(body: &[u8]) -> String {
-    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    match value["detail"].as_str() {
-        Some(detail) => detail.trim_end().to_string(),
-        None => String::from_utf8_lossy(body).into_owned(),
-    }
 }

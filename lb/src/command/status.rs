@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use anyhow::bail;
+use bytes::Bytes;
 use clap::Args;
 use hyper::{Method, StatusCode};
 
 use super::client::{Admin, failed};
 use super::{AdminArgs, print};
-use crate::admin::status::Status;
+use crate::admin::status::{Status, UpstreamStatus};
 
 /// Arguments of `lb status`.
 #[derive(Args)]
@@ -26,14 +28,21 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
         Ok(admin) => admin,
         Err(code) => return code,
     };
-    match admin.request(Method::GET, "/api/status") {
-        Ok((StatusCode::OK, body)) if args.json => print(&format!("{}\n", String::from_utf8_lossy(&body))),
-        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Status>(&body) {
-            Ok(status) => print(&render(&status)),
-            Err(error) => failed(&anyhow::anyhow!("the answer is not the status of an lb of this version: {error}")),
-        },
-        Ok((status, body)) => failed(&anyhow::anyhow!("the answer was {status}: {}", String::from_utf8_lossy(&body))),
+    match fetch(&admin) {
+        Ok((_, body)) if args.json => print(&format!("{}\n", String::from_utf8_lossy(&body))),
+        Ok((status, _)) => print(&render(&status)),
         Err(error) => failed(&error),
+    }
+}
+
+/// Asks for the state: read, and as it came.
+pub(super) fn fetch(admin: &Admin) -> anyhow::Result<(Status, Bytes)> {
+    match admin.request(Method::GET, "/api/status")? {
+        (StatusCode::OK, body) => match serde_json::from_slice(&body) {
+            Ok(status) => Ok((status, body)),
+            Err(error) => bail!("the answer is not the status of an lb of this version: {error}"),
+        },
+        (status, body) => bail!("the answer was {status}: {}", String::from_utf8_lossy(&body)),
     }
 }
 
@@ -58,24 +67,8 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
         config.file, config.loaded_at, config.reloads_ok, config.reloads_failed
     )?;
     for upstream in &status.upstreams {
-        writeln!(out, "\nupstream {} ({})", upstream.name, upstream.balance)?;
-        writeln!(
-            out,
-            "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",
-            "server", "state", "weight", "in flight", "requests", "ejections"
-        )?;
-        for server in &upstream.servers {
-            let state = if server.backup {
-                format!("{} (backup)", server.state)
-            } else {
-                server.state.clone()
-            };
-            writeln!(
-                out,
-                "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",
-                server.address, state, server.weight, server.in_flight, server.requests, server.ejections
-            )?;
-        }
+        writeln!(out)?;
+        write_upstream(out, upstream)?;
     }
     writeln!(out, "\n{:<30} {:>10} {:>10}", "route", "requests", "errors")?;
     for route in &status.routes {
@@ -86,4 +79,32 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
         "\ncache {} objects, {} of {} bytes",
         status.cache.objects, status.cache.bytes, status.cache.memory
     )
+}
+
+/// An upstream and its servers as a table.
+pub(super) fn write_upstream(out: &mut String, upstream: &UpstreamStatus) -> std::fmt::Result {
+    let panic = if upstream.panic {
+        ", too few are healthy: ejected ones are used"
+    } else {
+        ""
+    };
+    writeln!(out, "upstream {} ({}){panic}", upstream.name, upstream.balance)?;
+    writeln!(
+        out,
+        "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",
+        "server", "state", "weight", "in flight", "requests", "ejections"
+    )?;
+    for server in &upstream.servers {
+        let state = if server.backup {
+            format!("{} (backup)", server.state)
+        } else {
+            server.state.clone()
+        };
+        writeln!(
+            out,
+            "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",
+            server.address, state, server.weight, server.in_flight, server.requests, server.ejections
+        )?;
+    }
+    Ok(())
 }

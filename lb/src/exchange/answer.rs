@@ -29,6 +29,13 @@ pub struct Means {
     pub keeps: bool,
 }
 
+/// By `X-LB-Drain: 1` a server says that it is about to leave and wants no new request.
+pub const X_LB_DRAIN: HeaderName = HeaderName::from_static("x-lb-drain");
+
+fn announces_drain(response: &impl ResponseHead) -> bool {
+    response.get(&X_LB_DRAIN).is_some_and(|value| value.trim_ascii() == b"1")
+}
+
 /// The request's identifier on the answer.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,11 +45,18 @@ impl Exchange {
     pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, means: Means) -> Verdict {
         let status = response.status();
         self.answered(status);
+        let leaves = announces_drain(response);
+        if let Some(lease) = self.tries.lease.as_ref().filter(|_| leaves) {
+            lease.announced_drain();
+        }
         if failure_status(status) {
-            if means.replayable && self.may_retry_status(status) && self.retry_elsewhere(means.keeps) {
+            // Who says that it leaves may refuse what comes all the same: that is no failure.
+            if means.replayable && self.may_retry_status(status) && self.retry_elsewhere(means.keeps, !leaves) {
                 return Verdict::Retry;
             }
-            self.charge_once();
+            if !leaves {
+                self.charge_once();
+            }
         } else if let Some(lease) = &self.tries.lease {
             lease.succeeded();
         }
@@ -80,15 +94,16 @@ impl Exchange {
         listed && self.repeatable && !self.is_late() && self.tries.count < retry.attempts.get()
     }
 
-    /// Gets another server first and lets go of this one then, so that an answer is given away only where a better one may come.
-    fn retry_elsewhere(&mut self, keeps: bool) -> bool {
+    /// Gets another server first and lets go of this one then, so that an answer is given away only where a better one may come. `charged`:
+    /// the answer goes on this one's account.
+    fn retry_elsewhere(&mut self, keeps: bool, charged: bool) -> bool {
         let Some(failed) = self.tries.lease.take() else { return false };
         self.tries.tried.push(failed.server().id());
         if !self.switch(true) {
             self.tries.lease = Some(failed);
             return false;
         }
-        if !std::mem::replace(&mut self.tries.charged, true) {
+        if charged && !std::mem::replace(&mut self.tries.charged, true) {
             failed.failed();
         }
         self.tries.spare = keeps.then_some(Spare {
@@ -100,7 +115,7 @@ impl Exchange {
     }
 
     /// The failure goes on the server's account, if it is this request's first one.
-    fn charge_once(&mut self) {
+    pub(super) fn charge_once(&mut self) {
         if let Some(lease) = &self.tries.lease
             && !std::mem::replace(&mut self.tries.charged, true)
         {
@@ -112,6 +127,7 @@ impl Exchange {
     pub fn edit_answer(&self, out: &mut impl Editor) {
         out.remove(&CACHE_TAG);
         out.remove(&CACHE_PURGE);
+        out.remove(&X_LB_DRAIN);
         self.edit_cache_status(out);
         self.edit_outgoing(out);
     }

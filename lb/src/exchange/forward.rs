@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::deadline::LATE;
 use super::head::{Editor, RequestHead};
+use super::hedge::Rival;
 use super::{Exchange, Turn, Wait, failure_status, repeat};
 use crate::admit::Forwarded;
 use crate::filter;
@@ -34,11 +35,29 @@ pub(super) struct Tries {
     pause: Option<Duration>,
     /// An answer that may be the last word yet, if the tries after it come to nothing.
     pub(super) spare: Option<Spare>,
+    /// A second server may be asked if the first one is slow.
+    pub(super) hedges: bool,
+    /// The second server, while both work.
+    pub(super) rival: Option<Rival>,
     permit: Option<RetryPermit>,
-    /// What `balance = "hash"` goes by.
+    /// What `balance = "hash"` and `"maglev"` go by.
     pub(super) hash: u64,
     pub(super) asked_at: Option<Instant>,
+    /// When the last piece of the request's body came.
+    pub(super) fed_at: Option<Instant>,
+    /// Asked, and no answer yet.
+    pub(super) awaited: bool,
     pub(super) answered_after: Option<Duration>,
+}
+
+impl Tries {
+    /// For how long the server that is asked has had all that the client has sent so far. It cannot answer what it has not got, so that a
+    /// slow upload does not make a slow server. `None`: it has answered, or nobody is asked.
+    fn thinks(&self) -> Option<Duration> {
+        let since = self.asked_at.filter(|_| self.awaited)?;
+        let since = self.fed_at.map_or(since, |fed| fed.max(since));
+        Some(since.elapsed())
+    }
 }
 
 /// An answer that was set aside while another server is asked. Its server works on the request until it is passed on or dropped.
@@ -50,7 +69,7 @@ pub(super) struct Spare {
 
 /// Tries that one request may make without getting a connection. They do not count as attempts, but a pool of a thousand servers that all refuse must
 /// not be dialled from end to end for every request.
-const UNREACHED: usize = 64;
+pub(crate) const UNREACHED: usize = 64;
 
 /// How a server failed to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,32 +147,40 @@ impl Exchange {
     /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first. A refusal is for the client unless an
     /// answer stands, as in [`Next::GiveUp`].
     pub fn server(&mut self) -> Turn {
+        let now = Instant::now();
         if self.is_late() {
             return Turn::Refuse(LATE);
         }
         if let Some(pause) = self.tries.pause.take() {
-            return Turn::Wait(Wait::until(Instant::now() + pause));
+            return Turn::Wait(Wait::until(now + pause));
         }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.pick_of_split() {
+            None => match self.pick_of_split(now) {
                 Ok(lease) => lease,
                 Err(why) => return Turn::Refuse(self.no_server(why)),
             },
         };
         let server = lease.server().clone();
         self.tries.lease = Some(lease);
-        self.tries.asked_at = Some(Instant::now());
+        self.tries.asked_at = Some(now);
+        self.tries.awaited = true;
         Turn::Ask(server)
     }
 
-    pub(super) fn pick(&self) -> Result<Lease, NoServer> {
+    pub(super) fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
+        self.pick_beside(&self.tries.tried, now)
+    }
+
+    /// A server that is none of these.
+    pub(super) fn pick_beside(&self, tried: &[ServerId], now: Instant) -> Result<Lease, NoServer> {
         let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        upstream.upstream.pick(&Wanted {
+        let wanted = Wanted {
             hash: self.tries.hash,
-            tried: &self.tries.tried,
+            tried,
             sticky: None,
-        })
+        };
+        upstream.upstream.pick_at(&wanted, now)
     }
 
     fn no_server(&self, why: NoServer) -> Refusal {
@@ -204,7 +231,7 @@ impl Exchange {
 
     /// A failure goes on a server's account, and the lease ends. Where the server was reached, only the first one of a request is
     /// charged: a request that breaks every server must not eject the pool.
-    fn charge(&mut self, failure: Failure, late: bool) {
+    pub(super) fn charge(&mut self, failure: Failure, late: bool) {
         self.answered(failure.status());
         let to_blame = self.is_to_blame(failure, late);
         let Some(lease) = self.tries.lease.take() else { return };
@@ -218,13 +245,18 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: StatusCode) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
-        if let Some(lease) = &self.tries.lease {
-            lease.observed(elapsed, !failure_status(status));
+        if let (Some(lease), Some(latency)) = (&self.tries.lease, self.tries.thinks()) {
+            lease.observed(latency, !failure_status(status));
         }
+        self.tries.awaited = false;
         self.tries.last = self.tries.lease.as_ref().map(|lease| lease.server().clone());
         if let (Some(upstream), Some(server)) = (self.upstream(), &self.tries.last) {
             upstream.metrics.answered(elapsed);
             upstream.of(server).done(status);
+            // Failing at once is no way of being quick.
+            if !failure_status(status) || status == StatusCode::GATEWAY_TIMEOUT {
+                upstream.upstream.took(elapsed);
+            }
         }
     }
 
@@ -259,7 +291,9 @@ impl Exchange {
         {
             return false;
         }
-        let Ok(lease) = self.pick_of_split() else { return false };
+        let Ok(lease) = self.pick_of_split(Instant::now()) else {
+            return false;
+        };
         let Some(upstream) = self.upstream() else { return false };
         if self.tries.count > 0 {
             match upstream.upstream.try_retry() {
@@ -277,8 +311,13 @@ impl Exchange {
 
     /// The server has nothing more to do for this request.
     pub(super) fn release(&mut self) {
-        self.tries.lease = None;
+        if let (Some(lease), Some(latency)) = (self.tries.lease.take(), self.tries.thinks()) {
+            lease.unanswered(latency);
+        }
         self.tries.spare = None;
+        if let Some(rival) = self.tries.rival.take() {
+            rival.leave();
+        }
         self.tries.permit = None;
     }
 

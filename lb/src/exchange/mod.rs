@@ -23,6 +23,7 @@ mod deadline;
 mod fault;
 mod forward;
 pub mod head;
+mod hedge;
 mod mirror;
 mod record;
 mod repeat;
@@ -35,10 +36,13 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-pub use answer::{Means, Verdict};
+pub use answer::{Means, Verdict, X_LB_DRAIN};
+pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
+pub use hedge::Fall;
 pub use mirror::Copy;
 pub use record::Outcome;
+pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
 
@@ -176,6 +180,7 @@ impl Exchange {
     /// [`Refusal::BodyTooLarge`] once more than `max_body` has come.
     pub fn request_body(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.received += bytes as u64;
+        self.tries.fed_at = Some(Instant::now());
         if self.received > self.max_body {
             Err(self.refuse(Refusal::BodyTooLarge))
         } else {
@@ -214,7 +219,7 @@ fn unix_millis() -> u64 {
 }
 
 /// Whether a server's status counts as its failure, and may be retried.
-fn failure_status(status: StatusCode) -> bool {
+pub(crate) fn failure_status(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT

@@ -24,7 +24,7 @@ pub struct Outcome {
 }
 
 /// What nginx logs for a client that hung up.
-fn client_closed_request() -> StatusCode {
+pub(super) fn client_closed_request() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 

@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Whether repeating the request has the effect of making it once (RFC 9110 §9.2.2).
-pub(super) fn idempotent(method: &Method) -> bool {
+pub(crate) fn idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
@@ -55,7 +55,7 @@ fn is_key(value: &[u8]) -> bool {
 }
 
 /// How long to wait before the next try where `tries` have reached a server and failed. `random`: from 0 to 1.
-pub(super) fn pause(tries: u32, random: f64) -> Option<Duration> {
+pub(crate) fn pause(tries: u32, random: f64) -> Option<Duration> {
     let doublings = tries.checked_sub(2)?.min(16);
     Some((PAUSE * (1 << doublings)).min(LONGEST).mul_f64(random.clamp(0.0, 1.0)))
 }

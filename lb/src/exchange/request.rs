@@ -9,11 +9,11 @@ use lb_config::{Action, HashOn};
 use super::head::RequestHead;
 use super::{Exchange, repeat, unix_millis};
 use crate::admit::{self, Client, RequestId};
-use crate::balance::hash_key;
+use crate::balance::{hash_address, hash_key};
 use crate::cache::{Follower, Hit, Reader};
 use crate::filter;
 use crate::reject::Refusal;
-use crate::route::{Found, Target, client_key, location, rewrite};
+use crate::route::{Found, Target, location, rewrite};
 
 /// What is done with a request.
 pub enum Decision {
@@ -150,15 +150,18 @@ impl Exchange {
         self.choose_upstream();
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
-        self.tries.hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
+        let hedges = upstream.upstream.config().hedge.is_some() && self.is_hedgeable(head);
+        let hash = upstream.hash_on.as_ref().map_or(0, |on| self.hash(on, head, target));
         let by_key = self.route().is_some_and(|route| route.config.retry_idempotency_key);
         self.repeatable = repeat::idempotent(&self.method) || (by_key && repeat::promised(&self.method, head));
+        self.tries.hedges = hedges;
+        self.tries.hash = hash;
         self.set_deadline();
     }
 
     pub(super) fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
         match on {
-            HashOn::ClientIp => client_key(self.client.address),
+            HashOn::ClientIp => hash_address(self.client.address),
             HashOn::Path => hash_key(target.forward()),
             HashOn::Header(name) => hash_key(head.get(name).unwrap_or_default()),
             HashOn::Cookie(name) => hash_key(filter::cookie(head, name).unwrap_or_default()),

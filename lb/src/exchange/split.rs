@@ -5,8 +5,10 @@
 //! notice nothing. Therefore an upstream without a server that is up is passed over, and so is one that turns out to have none as its
 //! servers are asked for a connection. Once a server has had anything of the request, the request stays.
 
+use std::time::Instant;
+
 use super::Exchange;
-use crate::route::client_key;
+use crate::balance::hash_address;
 use crate::upstream::{Lease, NoServer};
 
 impl Exchange {
@@ -18,9 +20,9 @@ impl Exchange {
     }
 
     /// A server of the upstream, or of another one of the split where the request's own has none and nothing of it was sent.
-    pub(super) fn pick_of_split(&mut self) -> Result<Lease, NoServer> {
+    pub(super) fn pick_of_split(&mut self, now: Instant) -> Result<Lease, NoServer> {
         loop {
-            match self.pick() {
+            match self.pick(now) {
                 Err(why) if why != NoServer::AllFull && self.tries.count == 0 && self.turn_to_another() => {}
                 picked => return picked,
             }
@@ -41,7 +43,7 @@ impl Exchange {
         self.tries.left.extend(self.upstream.replace(next));
         self.tries.tried.clear();
         // The head is not at hand. What else it may be hashed on, this spreads as well.
-        self.tries.hash = client_key(self.client.address);
+        self.tries.hash = hash_address(self.client.address);
         // What was to be stored, was to be stored for the other one.
         self.caching.give_up();
         true

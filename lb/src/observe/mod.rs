@@ -23,7 +23,8 @@ pub mod record;
 
 pub use access_log::AccessLog;
 pub use metrics::{
-    CacheOutcome, Counter, Gauges, Metrics, MirrorOutcome, Mirroring, RouteMetrics, ServerGauges, ServerMetrics, UpstreamMetrics,
+    CacheOutcome, Counter, Gauges, Metrics, MirrorOutcome, Mirroring, RouteMetrics, ServerGauges, ServerMetrics, UpstreamGauges,
+    UpstreamMetrics,
 };
 pub use record::{Record, Text};
 

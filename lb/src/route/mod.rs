@@ -43,7 +43,7 @@ use lb_config::{HostMatch, PathMatch, Route};
 use crate::exchange::head::RequestHead;
 pub use explain::{Explained, Mismatch, Verdict};
 pub use rewrite::rewrite;
-pub use split::{Split, client_key};
+pub use split::Split;
 use table::{Paths, RouteIndex};
 pub use target::Target;
 pub use template::{location, render};

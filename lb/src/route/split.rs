@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use crate::balance::hash_key;
+use crate::balance::{hash_address, hash_key};
 
 /// The upstreams of a route.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Split {
         if let [only] = &*self.0 {
             return only.upstream;
         }
-        let client = client_key(client);
+        let client = hash_address(client);
         let own = self.first(client, |_| true);
         if usable(own) {
             return own;
@@ -71,14 +71,6 @@ impl Candidate {
         // As many bits as an f64 has, and never 0 or 1.
         let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         -uniform.ln() / self.weight
-    }
-}
-
-/// What a client is told apart by.
-pub fn client_key(client: IpAddr) -> u64 {
-    match client {
-        IpAddr::V4(ip) => hash_key(&ip.octets()),
-        IpAddr::V6(ip) => hash_key(&ip.octets()),
     }
 }
 

@@ -130,6 +130,23 @@ impl UpstreamTls {
             .await
     }
 
+    /// For servers that are asked over HTTP/2 (RFC 9113 §3.2), one server each.
+    pub(crate) fn http2(&self) -> Arc<ClientConfig> {
+        let mut config = self.config.clone();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
+    /// As [`UpstreamTls::connect`], by such a configuration.
+    pub(crate) async fn meet_by<S>(config: Arc<ClientConfig>, name: &str, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        TlsConnector::from(config).connect(name, stream).await
+    }
+
     fn config_for(&self, address: &ResolvedAddress) -> Arc<ClientConfig> {
         let known = self.servers.read().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
         known.unwrap_or_else(|| {

@@ -57,6 +57,7 @@ pub(super) struct Budget {
     start: Instant,
     requests: Window,
     retries: Mutex<Retries>,
+    hedges: Mutex<Window>,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Budget {
             start: now,
             requests: Window::default(),
             retries: Mutex::new(retries),
+            hedges: Mutex::default(),
         }
     }
 
@@ -115,6 +117,19 @@ impl Budget {
             second,
             from_floor,
         })
+    }
+
+    /// Counts a second server for a slow request, if `percent` of the requests allow it. Nothing beside the share: where there are few
+    /// requests, none is worth a second server.
+    pub(super) fn try_hedge(&self, percent: u8, now: Instant) -> bool {
+        let second = self.second(now);
+        let share = self.requests.sum(second) * u64::from(percent) / 100;
+        let hedges = self.hedges.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = hedges.sum(second) < share;
+        if may {
+            hedges.add(second);
+        }
+        may
     }
 }
 
@@ -251,6 +266,23 @@ mod tests {
             (2_900..=3_100).contains(&permitted),
             "{permitted} retries, expected 40 + 10 a second"
         );
+    }
+
+    #[test]
+    fn hedges_are_a_share_of_the_last_ten_seconds_and_nothing_more() {
+        let mut case = Case::new();
+        let hedges = |case: &Case| (0..100).filter(|_| case.budget.try_hedge(5, case.now)).count();
+        case.requests(19);
+        assert_eq!(hedges(&case), 0, "less than one in twenty");
+        case.requests(81);
+        assert_eq!(hedges(&case), 5);
+        case.pass(5_000);
+        assert_eq!(hedges(&case), 0);
+        case.requests(100);
+        assert_eq!(hedges(&case), 5);
+        case.pass(5_000);
+        case.requests(20);
+        assert_eq!(hedges(&case), 1, "5 % of 120, less 5");
     }
 
     #[test]

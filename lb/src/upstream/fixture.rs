@@ -65,7 +65,9 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
             on: RetryOn::default(),
             budget_percent: 20,
         }),
+        hedge: None,
         keepalive: 128,
+        panic_percent: 0,
     }
 }
 

@@ -36,7 +36,17 @@ impl Lease {
     /// How long the server took from being asked to the head of its answer, or to its failure; `ok`: it was a good answer. Told once for
     /// each try, before the lease ends.
     pub fn observed(&self, latency: Duration, ok: bool) {
-        self.server.observed_at(latency, ok, Instant::now());
+        self.observed_at(latency, ok, Instant::now());
+    }
+
+    /// As [`Lease::observed`], at this time.
+    pub fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
+        self.server.observed_at(latency, ok, now);
+    }
+
+    /// The server had not answered after this time, and nobody waits for it any longer.
+    pub fn unanswered(&self, after: Duration) {
+        self.server.unanswered_at(after, Instant::now());
     }
 
     /// The server has failed, in a way that passive health counts. Once a request at most: the caller decides whom to charge.
@@ -44,7 +54,16 @@ impl Lease {
         self.failed_at(Instant::now());
     }
 
-    pub(super) fn failed_at(&self, now: Instant) {
+    /// The server's answer says that it is about to leave, and wants no new request.
+    pub fn announced_drain(&self) {
+        self.announced_drain_at(Instant::now());
+    }
+
+    pub(super) fn announced_drain_at(&self, now: Instant) {
+        self.server.announced_drain_at(now);
+    }
+
+    pub(crate) fn failed_at(&self, now: Instant) {
         self.server.failed_at(now);
     }
 }

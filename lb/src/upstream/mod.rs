@@ -13,12 +13,17 @@ mod address;
 mod budget;
 mod check;
 mod eject;
+mod hedge;
+mod latency;
 mod lease;
+mod orders;
 mod pool;
 mod registry;
 mod resolve;
 mod server;
+mod simulated;
 mod slot;
+mod standing;
 mod view;
 mod wanted;
 
@@ -27,6 +32,8 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,13 +41,16 @@ pub use address::ResolvedAddress;
 pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
 pub use lease::Lease;
+pub use orders::Order;
 pub use registry::Registry;
 pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
+pub use standing::Duty;
 pub use wanted::Wanted;
 
+use hedge::Delay;
 use pool::Pool;
-use view::Placed;
+use view::{Placed, Plan};
 
 /// Why there is no server for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +74,7 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Where the server of a slot stands in `servers`.
     by_slot: Vec<u32>,
+    delay: Delay,
 }
 
 impl Upstream {
@@ -73,22 +84,26 @@ impl Upstream {
         for (n, server) in (0u32..).zip(&servers) {
             by_slot[placed(server)] = n;
         }
-        let placed: Vec<_> = servers
-            .iter()
-            .map(|server| Placed {
-                slot: placed(server),
-                server: server.config(),
-                name: server.name(),
-                check: server.check(),
-            })
-            .collect();
-        let view = pool.open_view(&config.balance, &placed);
+        let placed = |server: &Arc<Server>| Placed {
+            slot: placed(server),
+            weight: server.weight(),
+            limit: server.max_connections().map_or(u32::MAX, NonZeroU32::get),
+            backup: server.backup(),
+            name: server.name().clone(),
+            check: server.check().cloned(),
+        };
+        let view = pool.open_view(Plan {
+            balance: config.balance.clone(),
+            panic_percent: config.panic_percent,
+            servers: servers.iter().map(placed).collect(),
+        });
         Self {
             config,
             pool,
             view,
             servers,
             by_slot,
+            delay: Delay::new(Instant::now()),
         }
     }
 
@@ -117,10 +132,14 @@ impl Upstream {
     /// # Errors
     /// Why there is none.
     pub fn pick(&self, wanted: &Wanted<'_>) -> Result<Lease, NoServer> {
-        self.pick_at(wanted, Instant::now)
+        self.pick_at(wanted, Instant::now())
     }
 
-    pub(crate) fn pick_at(&self, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<Lease, NoServer> {
+    /// As [`Upstream::pick`], at this time.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Lease, NoServer> {
         let slot = self.pool.take(self.view, wanted, now)?;
         Ok(Lease::new(self.servers[self.by_slot[slot] as usize].clone()))
     }
@@ -130,15 +149,34 @@ impl Upstream {
         self.pool.any_usable(self.view, Instant::now())
     }
 
+    /// Whether ejected servers are used because too few others are healthy, and how often that has begun.
+    pub fn panics(&self) -> (bool, u64) {
+        self.pool.panics(Instant::now())
+    }
+
+    /// This is the configuration in force from now on: what it says of a server that it did not say before ends what was ordered there.
+    fn in_force(&self) {
+        let said: HashMap<_, _> = self.servers.iter().map(|server| (server.id().slot(), server.config())).collect();
+        self.pool.agree(&said);
+    }
+
     /// Counts a request for the retry budget: each once, when it arrives.
     pub fn request_seen(&self) {
-        self.pool.budget.request_seen(Instant::now());
+        self.request_seen_at(Instant::now());
+    }
+
+    pub(crate) fn request_seen_at(&self, now: Instant) {
+        self.pool.budget.request_seen(now);
     }
 
     /// Permission for one retry; `None` when retries are off or the budget is used up.
     pub fn try_retry(&self) -> Option<RetryPermit> {
+        self.try_retry_at(Instant::now())
+    }
+
+    pub(crate) fn try_retry_at(&self, now: Instant) -> Option<RetryPermit> {
         let retry = self.config.retry.as_ref()?;
-        self.pool.budget.try_retry(retry.budget_percent, Instant::now())
+        self.pool.budget.try_retry(retry.budget_percent, now)
     }
 }
 

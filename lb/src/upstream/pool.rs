@@ -17,31 +17,48 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::budget::Budget;
+use super::check::Status;
+use super::latency::Latencies;
+use super::orders::Order;
+use super::resolve::ResolvedServer;
 use super::slot::Slot;
-use super::view::{Placed, View};
+use super::standing::Facts;
+use super::view::{Live, Plan, View};
 use super::{NoServer, ResolvedAddress, ServerId, Wanted};
+use crate::balance::Latency;
+
+/// How long a server that has announced its drain gets no request, after the last answer that said so, where no check could tell that it
+/// is back.
+pub(super) const ANNOUNCED: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct Pool {
     name: Arc<str>,
     /// Advanced whenever a check changes its mind.
-    epoch: Arc<AtomicU64>,
+    pub(super) epoch: Arc<AtomicU64>,
     state: Mutex<State>,
+    /// Held by whoever makes views, so that none is made from weights that have just changed. Taken before `state`.
+    shaping: Mutex<()>,
     pub(super) budget: Arc<Budget>,
+    pub(super) latencies: Latencies,
 }
 
 struct State {
-    /// By slot, like the two after it.
+    /// By slot, like the three after it.
     slots: Vec<Slot>,
     loads: Vec<u32>,
     turns: Vec<i32>,
+    latencies: Vec<Latency>,
     by_address: HashMap<ResolvedAddress, usize>,
     free: BTreeSet<usize>,
     generation: u32,
     views: Vec<View>,
     next_view: u64,
-    /// When the first ejection ends.
-    next_return: Option<Instant>,
+    /// When the first ejection or announced drain ends.
+    next_end: Option<Instant>,
+    /// Whether the latest view panics, and how often that has begun.
+    panic: bool,
+    panics: u64,
     random: SmallRng,
 }
 
@@ -52,6 +69,17 @@ pub(super) struct Glance {
     /// What is left of an ejection.
     pub(super) ejected_for: Option<Duration>,
     pub(super) consecutive_failures: u32,
+    pub(super) facts: Facts,
+    /// What an operator has put in the place of the file's.
+    pub(super) weight: Option<u32>,
+}
+
+/// What has happened by itself since somebody looked.
+#[derive(Default)]
+struct News {
+    /// Whose ejections are over.
+    returned: Vec<ResolvedAddress>,
+    panic: Option<bool>,
 }
 
 impl Pool {
@@ -60,20 +88,32 @@ impl Pool {
             slots: Vec::new(),
             loads: Vec::new(),
             turns: Vec::new(),
+            latencies: Vec::new(),
             by_address: HashMap::new(),
             free: BTreeSet::new(),
             generation: 0,
             views: Vec::new(),
             next_view: 0,
-            next_return: None,
+            next_end: None,
+            panic: false,
+            panics: 0,
             random: SmallRng::from_os_rng(),
         };
         Self {
             name,
             epoch,
             state: Mutex::new(state),
+            shaping: Mutex::new(()),
             budget: Arc::new(Budget::new(now)),
+            latencies: Latencies::new(now),
         }
+    }
+
+    /// One whose choices depend on nothing but the seed and what it is told.
+    pub(super) fn seeded(name: Arc<str>, start: Instant, seed: u64) -> Self {
+        let pool = Self::new(name, Arc::default(), start);
+        pool.lock().random = SmallRng::seed_from_u64(seed);
+        pool
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -93,15 +133,20 @@ impl Pool {
         self.lock().unpin(id.slot());
     }
 
+    fn shaping(&self) -> MutexGuard<'_, ()> {
+        self.shaping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A view over servers that are pinned for as long as it lasts.
-    pub(super) fn open_view(&self, balance: &lb_config::Balance, servers: &[Placed<'_>]) -> u64 {
-        let id = {
+    pub(super) fn open_view(&self, plan: Plan) -> u64 {
+        let _shaping = self.shaping();
+        let (id, ordered) = {
             let mut state = self.lock();
             state.next_view += 1;
-            state.next_view
+            (state.next_view, state.ordered())
         };
         // Not under the lock: a hash ring takes its time.
-        let view = View::new(id, balance, servers);
+        let view = View::new(id, Arc::new(plan), |slot| ordered.get(&slot).copied());
         let mut state = self.lock();
         // A turn is a debt in weights: with other weights it would be paid back in a burst.
         if state.views.last().is_some_and(|last| last.shares_differ(&view)) {
@@ -109,6 +154,52 @@ impl Pool {
         }
         state.views.push(view);
         id
+    }
+
+    /// Carries out what an operator wants of a server, in one step for all who choose.
+    pub(super) fn order(&self, id: ServerId, order: Order) {
+        let _shaping = self.shaping();
+        let slot = id.slot();
+        let fresh = order.weight.map(|weight| {
+            let mut ordered = self.lock().ordered();
+            ordered.insert(slot, weight);
+            self.shape(&ordered)
+        });
+        let mut state = self.lock();
+        state.slots[slot].orders.take(order);
+        let replaced = state.reshape(fresh.unwrap_or_default());
+        drop(state);
+        drop(replaced);
+    }
+
+    /// A configuration has come into force that says this of the servers that are pinned here. Orders end where it says something new.
+    pub(super) fn agree(&self, said: &HashMap<usize, &ResolvedServer>) {
+        let _shaping = self.shaping();
+        let mut state = self.lock();
+        let mut ended = Vec::new();
+        for (n, slot) in state.slots.iter_mut().enumerate() {
+            if slot.orders.agree(said.get(&n).copied()) {
+                ended.extend(slot.address.clone());
+            }
+        }
+        let ordered = state.ordered();
+        drop(state);
+        if ended.is_empty() {
+            return;
+        }
+        let fresh = self.shape(&ordered);
+        let replaced = self.lock().reshape(fresh);
+        drop(replaced);
+        for address in ended {
+            tracing::info!(upstream = %self.name, server = %address, "the file says something new: what was ordered by hand is over");
+        }
+    }
+
+    /// Every view anew, with these weights in place of the plan's.
+    fn shape(&self, ordered: &HashMap<usize, u32>) -> Vec<View> {
+        let plans: Vec<_> = self.lock().views.iter().map(|view| (view.id, view.plan.clone())).collect();
+        let anew = |(id, plan)| View::new(id, plan, |slot| ordered.get(&slot).copied());
+        plans.into_iter().map(anew).collect()
     }
 
     pub(super) fn close_view(&self, id: u64) {
@@ -120,13 +211,13 @@ impl Pool {
     }
 
     /// Chooses a server and takes it, in one step. The caller owes a [`release`](Self::release).
-    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: impl FnOnce() -> Instant) -> Result<usize, NoServer> {
+    pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, now);
-        let taken = state.take(view, wanted);
+        let news = state.catch_up(epoch, now);
+        let taken = state.take(view, wanted, now);
         drop(state);
-        self.log_returned(&returned);
+        self.tell(&news);
         taken
     }
 
@@ -135,39 +226,88 @@ impl Pool {
         self.lock().release(id.slot(), succeeded);
     }
 
+    /// What a try has taught about a server's latency.
+    pub(super) fn observed(&self, id: ServerId, latency: Duration, ok: bool, now: Instant) {
+        self.lock().latencies[id.slot()].observe(latency, ok, now);
+    }
+
+    /// A server was given up on that had not answered after so long.
+    pub(super) fn unanswered(&self, id: ServerId, after: Duration, now: Instant) {
+        self.lock().latencies[id.slot()].observe_unanswered(after, now);
+    }
+
     /// A failure that is this server's. It may be what ejects it.
     pub(super) fn failed(&self, id: ServerId, passive: Option<&PassiveHealth>, now: Instant) {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, || now);
+        let news = state.catch_up(epoch, now);
         let ejected = state.failed(id.slot(), passive, now);
         drop(state);
-        self.log_returned(&returned);
-        if let (Some(address), Some(passive)) = (ejected, passive) {
-            let (failures, window, eject) = (passive.failures, passive.window, passive.eject);
-            tracing::warn!(upstream = %self.name, server = %address, "ejected for {eject:?} after {failures} failures within {window:?}");
+        self.tell(&news);
+        if let (Some((address, lasts)), Some(passive)) = (ejected, passive) {
+            let (failures, window) = (passive.failures, passive.window);
+            tracing::warn!(upstream = %self.name, server = %address, "ejected for {lasts:?} after {failures} failures within {window:?}");
         }
+    }
+
+    /// The server says that it is about to leave, and no check keeps count of that.
+    pub(super) fn announce(&self, id: ServerId, now: Instant) {
+        let mut state = self.lock();
+        if state.slots[id.slot()].announce(now + ANNOUNCED) {
+            state.ends_changed();
+            let address = state.slots[id.slot()].address.clone();
+            drop(state);
+            let address = address.map(tracing::field::display);
+            tracing::info!(upstream = %self.name, server = address, "announces that it drains");
+        }
+    }
+
+    /// The server stays after all.
+    pub(super) fn retract(&self, id: ServerId) {
+        let mut state = self.lock();
+        if state.slots[id.slot()].retract() {
+            state.ends_changed();
+        }
+    }
+
+    /// Whether ejected servers are used because too few others are left, and how often that has begun.
+    pub(super) fn panics(&self, now: Instant) -> (bool, u64) {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let mut state = self.lock();
+        let news = state.catch_up(epoch, now);
+        let panics = (state.panic, state.panics);
+        drop(state);
+        self.tell(&news);
+        panics
     }
 
     /// Whether there is anybody to send requests to.
     pub(super) fn any_usable(&self, view: u64, now: Instant) -> bool {
         let epoch = self.epoch.load(Ordering::Acquire);
         let mut state = self.lock();
-        let returned = state.catch_up(epoch, || now);
+        let news = state.catch_up(epoch, now);
         let usable = state.views.iter().any(|candidate| candidate.id == view && candidate.any_usable());
         drop(state);
-        self.log_returned(&returned);
+        self.tell(&news);
         usable
     }
 
-    pub(super) fn glance(&self, id: ServerId, now: Instant) -> Glance {
+    /// `status` is what the server's checks say.
+    pub(super) fn glance(&self, id: ServerId, status: Status, now: Instant) -> Glance {
         let state = self.lock();
         let (slot, load) = (&state.slots[id.slot()], state.loads[id.slot()]);
         let left = slot.ejected_until().map(|until| until.saturating_duration_since(now));
+        let left = left.filter(|left| !left.is_zero());
         Glance {
+            facts: Facts {
+                ejected: left.is_some(),
+                announced: slot.announced_until().is_some_and(|until| until > now),
+                ..slot.facts(status)
+            },
+            weight: slot.orders.weight,
             in_flight: load,
             ejections: slot.ejections,
-            ejected_for: left.filter(|left| !left.is_zero()),
+            ejected_for: left,
             consecutive_failures: slot.consecutive_failures,
         }
     }
@@ -179,9 +319,14 @@ impl Pool {
         (state.slots.len(), state.views.len())
     }
 
-    fn log_returned(&self, returned: &[ResolvedAddress]) {
-        for address in returned {
+    fn tell(&self, news: &News) {
+        for address in &news.returned {
             tracing::info!(upstream = %self.name, server = %address, "back after an ejection");
+        }
+        match news.panic {
+            Some(true) => tracing::warn!(upstream = %self.name, "too few servers are healthy: ejected ones are used again"),
+            Some(false) => tracing::info!(upstream = %self.name, "enough servers are healthy: ejected ones stay out"),
+            None => {}
         }
     }
 }
@@ -203,12 +348,14 @@ impl State {
             Some(slot) => {
                 self.slots[slot] = fresh;
                 self.turns[slot] = 0;
+                self.latencies[slot] = Latency::default();
                 slot
             }
             None => {
                 self.slots.push(fresh);
                 self.loads.push(0);
                 self.turns.push(0);
+                self.latencies.push(Latency::default());
                 self.slots.len() - 1
             }
         };
@@ -226,38 +373,72 @@ impl State {
         }
     }
 
-    /// Ends ejections whose time is over, and brings every view up to date. Who has returned.
-    fn catch_up(&mut self, epoch: u64, now: impl FnOnce() -> Instant) -> Vec<ResolvedAddress> {
-        let mut returned = Vec::new();
-        if let Some(first) = self.next_return {
-            let now = now();
-            if first <= now {
-                let back = self
-                    .slots
-                    .iter_mut()
-                    .filter_map(|slot| slot.return_by(now).then(|| slot.address.clone()).flatten());
-                returned.extend(back);
-                self.ejections_changed();
-            }
+    /// Ends what is over by now, and brings every view up to date.
+    fn catch_up(&mut self, epoch: u64, now: Instant) -> News {
+        let mut news = News::default();
+        if self.next_end.is_some_and(|first| first <= now) {
+            let back = self
+                .slots
+                .iter_mut()
+                .filter_map(|slot| slot.return_by(now).then(|| slot.address.clone()).flatten());
+            news.returned.extend(back);
+            self.ends_changed();
         }
+        let mut looked = false;
         for view in &mut self.views {
             if !view.is_current(epoch) {
                 view.refresh(epoch, &self.slots, &self.loads);
+                looked = true;
             }
         }
-        returned
+        if looked {
+            news.panic = self.look_for_panic();
+        }
+        news
     }
 
-    fn ejections_changed(&mut self) {
-        self.next_return = self.slots.iter().filter_map(Slot::ejected_until).min();
+    /// What the latest configuration calls panic counts, once each time that it begins. Whether it has just begun or ended.
+    fn look_for_panic(&mut self) -> Option<bool> {
+        let now = self.views.last().is_some_and(|view| view.panic);
+        let changed = now != self.panic;
+        self.panic = now;
+        self.panics += u64::from(changed && now);
+        changed.then_some(now)
+    }
+
+    fn ends_changed(&mut self) {
+        self.next_end = self.slots.iter().filter_map(Slot::next_end).min();
         self.views.iter_mut().for_each(|view| view.stale = true);
     }
 
-    fn take(&mut self, view: u64, wanted: &Wanted<'_>) -> Result<usize, NoServer> {
+    /// The weights that operators have ordered, by slot.
+    fn ordered(&self) -> HashMap<usize, u32> {
+        let ordered = |(n, slot): (usize, &Slot)| Some((n, slot.orders.weight?));
+        self.slots.iter().enumerate().filter_map(ordered).collect()
+    }
+
+    /// Puts views in the place of those that they were made from, and has all look again who may be used. What they replace is given back,
+    /// to be dropped when the lock is free.
+    fn reshape(&mut self, fresh: Vec<View>) -> Vec<View> {
+        if !fresh.is_empty() {
+            self.turns.fill(0);
+        }
+        let mut replaced = Vec::with_capacity(fresh.len());
+        for fresh in fresh {
+            if let Some(view) = self.views.iter_mut().find(|view| view.id == fresh.id) {
+                replaced.push(std::mem::replace(view, fresh));
+            }
+        }
+        self.views.iter_mut().for_each(|view| view.stale = true);
+        replaced
+    }
+
+    fn take(&mut self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
         let Self {
             slots,
             loads,
             turns,
+            latencies,
             views,
             random,
             ..
@@ -273,7 +454,15 @@ impl State {
         let kept = sticky.filter(|slot| view.keeps(*slot, loads) && !tried.clone().any(|tried| tried == *slot));
         let slot = match kept {
             Some(slot) => slot,
-            None => view.choose(loads, turns, tried, wanted.hash, random)?,
+            None => {
+                let mut live = Live {
+                    loads,
+                    latencies,
+                    turns,
+                    random,
+                };
+                view.choose(&mut live, tried, wanted.hash, now)?
+            }
         };
         self.add(slot, 1);
         Ok(slot)
@@ -294,20 +483,21 @@ impl State {
         }
     }
 
-    /// Notes a failure; views are current. The server's address if that ejects it.
-    fn failed(&mut self, slot: usize, passive: Option<&PassiveHealth>, now: Instant) -> Option<ResolvedAddress> {
+    /// Notes a failure; views are current. The server's address, and for how long it is out, if that ejects it.
+    fn failed(&mut self, slot: usize, passive: Option<&PassiveHealth>, now: Instant) -> Option<(ResolvedAddress, Duration)> {
         let server = &mut self.slots[slot];
         server.consecutive_failures = server.consecutive_failures.saturating_add(1);
         let passive = passive?;
-        if server.is_ejected() || !server.failures.note(now, passive.failures.get(), passive.window) {
+        // Who is out already has nothing to be ejected from.
+        if !server.is_on_duty() || server.is_ejected() || !server.failures.note(now, passive.failures.get(), passive.window) {
             return None;
         }
         let mut views = self.views.iter();
         if !views.clone().any(|view| view.uses(slot)) || !views.all(|view| view.may_eject(slot, &self.slots, passive.max_ejected_percent)) {
             return None;
         }
-        self.slots[slot].eject(now + passive.eject);
-        self.ejections_changed();
-        self.slots[slot].address.clone()
+        let lasts = self.slots[slot].eject(now, passive);
+        self.ends_changed();
+        self.slots[slot].address.clone().map(|address| (address, lasts))
     }
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::check::{self, Check, CheckKey, Secured, Status};
+use super::check::{self, Check, CheckKey, Pace, Secured, Status};
 use super::pool::Pool;
 use super::{ResolvedUpstream, Server, Upstream};
 use crate::tls::UpstreamTls;
@@ -23,6 +23,7 @@ use crate::tls::UpstreamTls;
 #[derive(Default)]
 pub struct Registry {
     epoch: Arc<AtomicU64>,
+    pace: Arc<Pace>,
     inner: Mutex<Inner>,
 }
 
@@ -60,15 +61,17 @@ impl Registry {
                 .as_ref()
                 .map(|check| CheckKey::new(&server.address, check, config.host.as_ref(), secured.as_ref()));
             let check = key.map(|key| inner.check(key, secured, &self.epoch));
-            Arc::new(Server::new(&pool, server, config.passive_health.clone(), check))
+            Arc::new(Server::new(&pool, server, config, check))
         };
         let servers = resolved.servers.into_iter().map(server).collect();
         drop(inner);
         Arc::new(Upstream::new(config.clone(), pool, servers))
     }
 
-    /// Makes the checks of these upstreams the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
+    /// Makes these upstreams the ones in force, and their checks the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
+        live.iter().for_each(|upstream| upstream.in_force());
+        self.forget_others(live);
         let servers = live.iter().flat_map(|upstream| upstream.servers());
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())
@@ -83,10 +86,17 @@ impl Registry {
             keep
         });
         for (key, check) in wanted {
-            inner.tasks.entry(key).or_insert_with(|| start(check, runtime));
+            inner.tasks.entry(key).or_insert_with(|| start(check, &self.pace, runtime));
         }
         inner.pools.retain(|_, pool| pool.strong_count() > 0);
         inner.checks.retain(|_, check| check.strong_count() > 0);
+    }
+
+    /// An upstream that is in the file no more takes the orders for its servers along, also while requests are under way on them.
+    fn forget_others(&self, live: &[Arc<Upstream>]) {
+        let pools: Vec<_> = self.inner().pools.values().filter_map(Weak::upgrade).collect();
+        let gone = |pool: &&Arc<Pool>| !live.iter().any(|upstream| upstream.name() == pool.name());
+        pools.iter().filter(gone).for_each(|pool| pool.agree(&HashMap::new()));
     }
 
     /// How many checks run.
@@ -95,12 +105,12 @@ impl Registry {
     }
 }
 
-fn start(check: Arc<Check>, runtime: &Handle) -> AbortHandle {
+fn start(check: Arc<Check>, pace: &Arc<Pace>, runtime: &Handle) -> AbortHandle {
     if check.status() != Status::Unchecked {
         // It ran before, and requests of an older configuration still hold it.
         check.forget();
     }
-    runtime.spawn(check::watch(check)).abort_handle()
+    runtime.spawn(check::watch(check, pace.clone())).abort_handle()
 }
 
 impl Inner {

@@ -5,12 +5,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_config::PassiveHealth;
+use lb_config::{Balance, PassiveHealth};
 
 use super::ResolvedAddress;
 use super::check::{Check, CheckReport, Status};
+use super::orders::Order;
 use super::pool::Pool;
 use super::resolve::ResolvedServer;
+use super::standing::{Duty, Facts, Standing};
 
 /// Tells the servers of one upstream apart, also across configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +49,10 @@ pub enum State {
     Unchecked,
     /// Its answers failed, and it is out for a while.
     Ejected,
+    /// It ends what it has and gets nothing new: an operator wants it so, or it has announced that by itself.
+    Draining,
+    /// An operator has taken it out.
+    Down,
 }
 
 impl State {
@@ -57,6 +63,22 @@ impl State {
             Self::Unhealthy => "unhealthy",
             Self::Unchecked => "unchecked",
             Self::Ejected => "ejected",
+            Self::Draining => "draining",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl From<Facts> for State {
+    fn from(facts: Facts) -> Self {
+        match facts.standing() {
+            Some(Standing::Passing) => Self::Healthy,
+            Some(Standing::Unchecked) => Self::Unchecked,
+            Some(Standing::Draining) => Self::Draining,
+            Some(Standing::Ejected) => Self::Ejected,
+            Some(Standing::Failing) => Self::Unhealthy,
+            None if facts.duty == Duty::Down => Self::Down,
+            None => Self::Draining,
         }
     }
 }
@@ -66,6 +88,10 @@ impl State {
 pub struct ServerStatus {
     /// Whether it may get requests.
     pub state: State,
+    /// What an operator wants of it.
+    pub duty: Duty,
+    /// Its share: an operator's word, else the file's.
+    pub weight: u32,
     /// Requests in flight.
     pub in_flight: u32,
     /// How often it was ejected.
@@ -84,18 +110,21 @@ pub struct Server {
     name: Arc<str>,
     config: ResolvedServer,
     passive: Option<PassiveHealth>,
+    /// Whether anything goes by how long it takes.
+    learns_latency: bool,
     check: Option<Arc<Check>>,
     pool: Arc<Pool>,
 }
 
 impl Server {
-    pub(super) fn new(pool: &Arc<Pool>, config: ResolvedServer, passive: Option<PassiveHealth>, check: Option<Arc<Check>>) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, config: ResolvedServer, upstream: &lb_config::Upstream, check: Option<Arc<Check>>) -> Self {
         let (id, name) = (pool.pin(&config.address), config.address.to_string().into());
         Self {
             id,
             name,
             config,
-            passive,
+            passive: upstream.passive_health.clone(),
+            learns_latency: upstream.balance == Balance::Ewma,
             check,
             pool: pool.clone(),
         }
@@ -134,7 +163,7 @@ impl Server {
         self.pool.name()
     }
 
-    /// Its share.
+    /// Its share, as the file has it.
     pub fn weight(&self) -> u32 {
         self.config.weight
     }
@@ -180,21 +209,31 @@ impl Server {
 
     /// Without the report of its checks, which takes another lock.
     pub(super) fn status_at(&self, now: Instant) -> ServerStatus {
-        let glance = self.pool.glance(self.id, now);
-        let state = match self.check.as_ref().map_or(Status::Healthy, |check| check.status()) {
-            Status::Unhealthy => State::Unhealthy,
-            _ if glance.ejected_for.is_some() => State::Ejected,
-            Status::Unchecked => State::Unchecked,
-            Status::Healthy => State::Healthy,
-        };
+        let status = self.check.as_ref().map_or(Status::Healthy, |check| check.status());
+        let glance = self.pool.glance(self.id, status, now);
         ServerStatus {
-            state,
+            state: glance.facts.into(),
+            duty: glance.facts.duty,
+            weight: glance.weight.unwrap_or(self.config.weight),
             in_flight: glance.in_flight,
             ejections: glance.ejections,
             ejected_for: glance.ejected_for,
             consecutive_failures: glance.consecutive_failures,
             check: None,
         }
+    }
+
+    /// Carries out what an operator wants of it. It holds until the configuration file says something new about this server.
+    pub fn order(&self, order: Order) {
+        if order.duty == Some(Duty::Ready) {
+            // The operator knows better than the server's last word.
+            self.pool.retract(self.id);
+            if let Some(check) = &self.check {
+                check.retract();
+            }
+        }
+        self.pool.order(self.id, order);
+        tracing::info!(upstream = %self.pool.name(), server = %self.name, duty = ?order.duty, weight = order.weight, "ordered by hand");
     }
 
     pub(super) fn check(&self) -> Option<&Arc<Check>> {
@@ -209,8 +248,24 @@ impl Server {
         self.pool.failed(self.id, self.passive.as_ref(), now);
     }
 
-    /// What a try has taught about it. Nothing goes by that yet.
-    pub(super) fn observed_at(&self, _latency: Duration, _ok: bool, _now: Instant) {}
+    pub(super) fn announced_drain_at(&self, now: Instant) {
+        match &self.check {
+            Some(check) => check.announce(),
+            None => self.pool.announce(self.id, now),
+        }
+    }
+
+    pub(super) fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
+        if self.learns_latency {
+            self.pool.observed(self.id, latency, ok, now);
+        }
+    }
+
+    pub(super) fn unanswered_at(&self, after: Duration, now: Instant) {
+        if self.learns_latency {
+            self.pool.unanswered(self.id, after, now);
+        }
+    }
 
     pub(super) fn release(&self, succeeded: bool) {
         self.pool.release(self.id, succeeded);

@@ -4,22 +4,24 @@
 //! configurations choose among the same servers, so each has a view, and every view is told of every change.
 //!
 //! A view keeps the rank of each of its servers up to date, and so knows at any time who is eligible. Eligible is who is *usable* (by
-//! weight and health) and not full. Of the usable, servers that pass their checks come first; those not yet checked are used only while
-//! no server passes; and ejected ones only when there is nobody else, because an ejection must never be what leaves no server at all. A
-//! server that fails its check is never used.
+//! weight and [standing](super::standing)) and not full. Servers that pass their checks come first; those not yet checked are used only
+//! while no server passes; those that have announced a drain only when there is nobody else, and ejected ones when even those are gone,
+//! because an ejection must never be what leaves no server at all. A server that fails its check is never used, nor one that an operator
+//! has taken out. Where so few are healthy that the configuration calls it panic, ejected ones count as if they were not.
 //!
 //! Backup servers are a tier of their own. They are used while no other server is usable, or when a request has tried all the usable
 //! ones. They are no overflow: while the others are merely full, requests wait or are refused.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 
 use super::NoServer;
 use super::check::{Check, Status};
-use super::resolve::ResolvedServer;
 use super::slot::Slot;
-use crate::balance::{self, Algorithm, Entrant, Field, NOT_ELIGIBLE, rank, shares};
+use super::standing::{Facts, Standing, panics};
+use crate::balance::{self, Algorithm, Entrant, Field, Latency, NOT_ELIGIBLE, rank, shares};
 
 /// A server as one configuration has it.
 pub(super) struct Member {
@@ -36,13 +38,17 @@ pub(super) struct Member {
 /// See the module.
 pub(super) struct View {
     pub(super) id: u64,
+    /// What it was made from.
+    pub(super) plan: Arc<Plan>,
     /// By slot; `None` is a server of other configurations.
     members: Vec<Option<Member>>,
     tiers: [Tier; 2],
     /// The epoch of the checks that `usable` was worked out at.
     epoch: u64,
-    /// Whether an ejection has begun or ended since.
+    /// Whether something else has changed since: an ejection, an announcement, an order.
     pub(super) stale: bool,
+    /// Whether ejected servers are used because too few others are left.
+    pub(super) panic: bool,
 }
 
 /// The servers that are tried first, or the backup ones. All by slot.
@@ -54,51 +60,57 @@ struct Tier {
     usable: usize,
 }
 
-/// How good a server is, best first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    Passing,
-    Unchecked,
-    Ejected,
-    Failing,
+/// What a configuration says of an upstream, as far as views are made from it: anew whenever an operator changes a weight.
+pub(super) struct Plan {
+    pub(super) balance: lb_config::Balance,
+    pub(super) panic_percent: u8,
+    pub(super) servers: Vec<Placed>,
 }
 
 /// A server of a configuration that a view is made for: its slot, what the configuration says, and its check.
-pub(super) struct Placed<'a> {
+pub(super) struct Placed {
     pub(super) slot: usize,
-    pub(super) server: &'a ResolvedServer,
-    pub(super) name: &'a Arc<str>,
-    pub(super) check: Option<&'a Arc<Check>>,
+    pub(super) weight: u32,
+    pub(super) limit: u32,
+    pub(super) backup: bool,
+    pub(super) name: Arc<str>,
+    pub(super) check: Option<Arc<Check>>,
+}
+
+/// What algorithms see of the live state, by slot.
+pub(super) struct Live<'a> {
+    pub(super) loads: &'a [u32],
+    pub(super) latencies: &'a [Latency],
+    pub(super) turns: &'a mut [i32],
+    pub(super) random: &'a mut SmallRng,
 }
 
 impl View {
-    pub(super) fn new(id: u64, balance: &lb_config::Balance, servers: &[Placed<'_>]) -> Self {
+    /// `ordered`: the weight that an operator wants a slot to have in place of the plan's.
+    pub(super) fn new(id: u64, plan: Arc<Plan>, ordered: impl Fn(usize) -> Option<u32>) -> Self {
+        let servers = &plan.servers;
         let width = servers.iter().map(|placed| placed.slot + 1).max().unwrap_or(0);
-        let common = servers.iter().fold(0, |common, placed| gcd(common, placed.server.weight)).max(1);
+        let weight = |placed: &Placed| ordered(placed.slot).unwrap_or(placed.weight);
+        let common = servers.iter().fold(0, |common, placed| gcd(common, weight(placed))).max(1);
         let mut members: Vec<Option<Member>> = (0..width).map(|_| None).collect();
         for placed in servers {
-            let server = placed.server;
-            let (weight, limit) = (
-                server.weight / common,
-                server.max_connections.map_or(u32::MAX, std::num::NonZeroU32::get),
-            );
             members[placed.slot] = Some(Member {
-                weight,
-                limit,
-                backup: server.backup,
-                check: placed.check.cloned(),
+                weight: weight(placed) / common,
+                limit: placed.limit,
+                backup: placed.backup,
+                check: placed.check.clone(),
                 usable: false,
                 keeps: false,
             });
         }
         let tier = |backup: bool| {
-            let own = |placed: &&Placed<'_>| placed.server.backup == backup && placed.server.weight > 0;
-            let entrant = |placed: &Placed<'_>| Entrant {
+            let own = |placed: &&Placed| placed.backup == backup && weight(placed) > 0;
+            let entrant = |placed: &Placed| Entrant {
                 position: placed.slot,
-                weight: placed.server.weight / common,
+                weight: weight(placed) / common,
                 name: placed.name.clone(),
             };
-            Tier::new(balance, &servers.iter().filter(own).map(entrant).collect::<Vec<_>>(), width)
+            Tier::new(&plan.balance, &servers.iter().filter(own).map(entrant).collect::<Vec<_>>(), width)
         };
         let tiers = [tier(false), tier(true)];
         Self {
@@ -107,6 +119,8 @@ impl View {
             tiers,
             epoch: 0,
             stale: true,
+            panic: false,
+            plan,
         }
     }
 
@@ -122,27 +136,30 @@ impl View {
     /// Works out anew who is usable. `epoch` was read before any status is.
     pub(super) fn refresh(&mut self, epoch: u64, slots: &[Slot], loads: &[u32]) {
         (self.epoch, self.stale) = (epoch, false);
-        let standings: Vec<_> = self
-            .members
-            .iter()
-            .zip(slots)
-            .map(|(member, slot)| member.as_ref().map(|member| (member.standing(slot), member.weight > 0)))
-            .collect();
-        let weighted = standings.iter().flatten().filter(|(_, weighted)| *weighted);
-        let best = weighted
-            .map(|(standing, _)| standing)
-            .min()
-            .copied()
-            .filter(|best| *best != Standing::Failing);
+        let facts = |(member, slot): (&Option<Member>, &Slot)| member.as_ref().map(|member| member.facts(slot));
+        let facts: Vec<_> = self.members.iter().zip(slots).map(facts).collect();
+        let primary = self.members.iter().zip(&facts).filter_map(|(member, facts)| {
+            let member = member.as_ref()?;
+            facts.filter(|_| member.weight > 0 && !member.backup)
+        });
+        self.panic = panics(primary.filter_map(Facts::standing), self.plan.panic_percent);
+        let standing = |(member, facts): (&Option<Member>, Option<Facts>)| {
+            let readmits = self.panic && member.as_ref().is_some_and(|member| !member.backup);
+            facts.and_then(|facts| if readmits { facts.readmitted() } else { facts }.standing())
+        };
+        let standings: Vec<_> = self.members.iter().zip(facts).map(standing).collect();
+        let weighted = self.members.iter().zip(&standings).filter_map(|(member, standing)| {
+            let member = member.as_ref()?;
+            standing.filter(|_| member.weight > 0)
+        });
+        let best = weighted.min().filter(|best| *best != Standing::Failing);
         for tier in &mut self.tiers {
             tier.usable = 0;
         }
         for (member, standing) in self.members.iter_mut().zip(standings) {
-            let (Some(member), Some((standing, weighted))) = (member, standing) else {
-                continue;
-            };
-            member.usable = weighted && Some(standing) == best;
-            member.keeps = standing <= best.unwrap_or(Standing::Passing);
+            let Some(member) = member else { continue };
+            member.usable = member.weight > 0 && standing.is_some() && standing == best;
+            member.keeps = standing.is_some_and(|standing| standing <= best.unwrap_or(Standing::Passing));
             self.tiers[usize::from(member.backup)].usable += usize::from(member.usable);
         }
         for (slot, load) in loads.iter().enumerate() {
@@ -167,11 +184,10 @@ impl View {
     /// Chooses among the eligible that are not in `tried`.
     pub(super) fn choose(
         &mut self,
-        loads: &[u32],
-        turns: &mut [i32],
+        live: &mut Live<'_>,
         tried: impl Iterator<Item = usize> + Clone,
         hash: u64,
-        random: &mut SmallRng,
+        now: Instant,
     ) -> Result<usize, NoServer> {
         for backup in [false, true] {
             let tier = &mut self.tiers[usize::from(backup)];
@@ -183,9 +199,9 @@ impl View {
                     *rank = NOT_ELIGIBLE;
                 }
             }
-            let chosen = tier.pick(loads, turns, hash, random);
+            let chosen = tier.pick(live, hash, now);
             for slot in tried.clone() {
-                self.update(slot, loads[slot]);
+                self.update(slot, live.loads[slot]);
             }
             if let Some(slot) = chosen {
                 return Ok(slot);
@@ -222,7 +238,7 @@ impl View {
                 .filter_map(|(n, (member, slot))| Some((n, member.as_ref()?, slot)))
         };
         let (mut total, mut ejected, mut others) = (0, 0, 0);
-        for (other, member, state) in weighted().filter(|(_, member, _)| member.weight > 0) {
+        for (other, member, state) in weighted().filter(|(_, member, slot)| member.weight > 0 && slot.is_on_duty()) {
             total += 1;
             ejected += usize::from(state.is_ejected());
             others += usize::from(other != slot && member.usable && !state.is_ejected());
@@ -245,14 +261,8 @@ impl View {
 }
 
 impl Member {
-    fn standing(&self, slot: &Slot) -> Standing {
-        let checked = self.check.as_ref().map_or(Status::Healthy, |check| check.status());
-        match checked {
-            Status::Unhealthy => Standing::Failing,
-            _ if slot.is_ejected() => Standing::Ejected,
-            Status::Unchecked => Standing::Unchecked,
-            Status::Healthy => Standing::Passing,
-        }
+    fn facts(&self, slot: &Slot) -> Facts {
+        slot.facts(self.check.as_ref().map_or(Status::Healthy, |check| check.status()))
     }
 }
 
@@ -272,17 +282,18 @@ impl Tier {
         }
     }
 
-    fn pick(&mut self, loads: &[u32], turns: &mut [i32], hash: u64, random: &mut SmallRng) -> Option<usize> {
+    fn pick(&mut self, live: &mut Live<'_>, hash: u64, now: Instant) -> Option<usize> {
         let width = self.ranks.len();
-        let (ranks, weights, shares) = (&self.ranks, &self.weights, &self.shares);
         let mut field = Field {
-            ranks,
-            weights,
-            shares,
-            loads: &loads[..width],
-            turns: &mut turns[..width],
+            ranks: &self.ranks,
+            weights: &self.weights,
+            shares: &self.shares,
+            loads: &live.loads[..width],
+            latencies: &live.latencies[..width],
+            now,
+            turns: &mut live.turns[..width],
         };
-        self.algorithm.pick(&mut field, hash, random)
+        self.algorithm.pick(&mut field, hash, live.random)
     }
 }
 

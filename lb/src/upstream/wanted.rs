@@ -5,7 +5,7 @@ use super::ServerId;
 /// What [`Upstream::pick`](super::Upstream::pick) goes by. The default is a request that has no wishes and has tried nobody.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// What [`crate::balance::hash_key`] makes of what `balance = "hash"` hashes; other algorithms do not look at it.
+    /// What [`crate::balance::hash_key`] makes of what `hash_on` names, for `balance = "hash"` and `"maglev"`; other algorithms do not look at it.
     pub hash: u64,
     /// Servers that have had this request. None of them is chosen.
     pub tried: &'a [ServerId],

@@ -190,6 +190,19 @@ impl Lb {
             .unwrap_or_else(|| panic!("no server {address} in {all:?}"))
     }
 
+    /// `POST /api/upstreams/…/servers/…` with this body.
+    pub async fn order(&self, upstream: &str, address: impl std::fmt::Display, body: &str) -> Response {
+        let address: String = address.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let path = format!("/api/upstreams/{upstream}/servers/{address}");
+        self.admin(&Request::post(&path, body.to_owned())).await
+    }
+
+    /// Has a server drained, made ready or taken down; fails the test when that fails.
+    pub async fn set_state(&self, upstream: &str, address: impl std::fmt::Display, state: &str) {
+        let answer = self.order(upstream, address, &format!("{{\"state\": \"{state}\"}}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Waits until a server of an upstream is in that state.
     pub async fn wait_for_state(&self, upstream: &str, address: SocketAddr, state: &str) {
         until(&format!("{address} is {state}"), async || {
@@ -298,8 +311,10 @@ impl Lb {
 pub struct Server {
     /// Its address.
     pub address: String,
-    /// `healthy`, `unhealthy`, `unchecked` or `ejected`.
+    /// `healthy`, `unhealthy`, `unchecked`, `ejected`, `draining` or `down`.
     pub state: String,
+    /// Its share.
+    pub weight: u64,
     /// Requests under way.
     pub in_flight: u64,
     /// Requests so far.
@@ -315,6 +330,7 @@ impl Server {
         Server {
             address: text("address"),
             state: text("state"),
+            weight: number("weight"),
             in_flight: number("in_flight"),
             requests: number("requests"),
             ejections: number("ejections"),

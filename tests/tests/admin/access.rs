@@ -94,7 +94,7 @@ async fn a_page_from_elsewhere_cannot_use_it() {
 #[tokio::test]
 async fn the_listeners_for_clients_do_not_have_it() {
     let (lb, _origin) = plain().await;
-    for path in ["/metrics", "/api/status", "/healthz", "/readyz"] {
+    for path in ["/metrics", "/api/status", "/healthz", "/readyz", "/api/upstreams/users/servers/x"] {
         assert_eq!(lb.get(path).await.status, 404, "{path}");
     }
 }
@@ -114,5 +114,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
     assert_eq!(lb.admin_get("/api/nonsense").await.status, 404);
     assert_eq!(lb.admin(&Request::new("PUT", "/api/reload").body("")).await.status, 405);
     assert_eq!(lb.admin_get("/api/reload").await.status, 405, "a GET must not reload");
+    let server = "/api/upstreams/users/servers/127.0.0.1%3A1";
+    assert_eq!(lb.admin_get(server).await.status, 405, "a GET must not change a server");
     assert_eq!(lb.reloads().await, (0, 0));
 }

@@ -99,7 +99,7 @@ async fn the_command_line_is_checked() {
         assert_eq!(failed.code, 2, "{arguments:?}: {failed:?}");
         assert!(!failed.stderr.is_empty(), "{arguments:?}");
     }
-    for command in ["run", "check", "reload", "status", "explain", "schema"] {
+    for command in ["run", "check", "reload", "status", "server", "explain", "schema"] {
         let help = command::lb(&[command, "--help"]).await;
         assert_eq!(help.code, 0, "{command}");
         assert!(help.stdout.contains(&format!("lb {command}")), "{}", help.stdout);

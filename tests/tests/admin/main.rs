@@ -6,7 +6,10 @@ mod access;
 mod commands;
 mod explain;
 mod metrics;
+mod orders;
 mod probes;
+mod server_command;
+mod simulate;
 mod start;
 mod status;
 

@@ -37,6 +37,7 @@ async fn every_name_has_its_labels() {
         ("lb_upstream_active_requests", vec![("upstream", "app"), ("server", &server)]),
         ("lb_upstream_healthy", vec![("upstream", "app"), ("server", &server)]),
         ("lb_upstream_ejections_total", vec![("upstream", "app"), ("server", &server)]),
+        ("lb_upstream_panic_total", vec![("upstream", "app")]),
         ("lb_retries_total", vec![("upstream", "app")]),
         ("lb_cache_requests_total", vec![("route", "main"), ("status", "hit")]),
         ("lb_cache_requests_total", vec![("route", "main"), ("status", "miss")]),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod algorithms;
+mod ewma;
 mod gauges;
 mod leases;
 mod least_conn;

@@ -120,3 +120,59 @@ async fn the_examples_of_lb_check_and_lb_explain_are_what_they_print() {
     let outcome = command::lb(&["explain", "-c", root().join("config/lb.toml").to_str().unwrap(), url]).await;
     assert_eq!(outcome.stdout, shown(&document, &format!("lb explain -c config/lb.toml '{url}'")));
 }
+
+/// The words of a command as a shell would split them; quotes are single ones.
+fn words(command: &str) -> Vec<String> {
+    let parts = command.split('\'').enumerate();
+    let words = parts.flat_map(|(n, part)| match n % 2 {
+        0 => part.split_whitespace().map(String::from).collect(),
+        _ => vec![part.to_owned()],
+    });
+    words.collect()
+}
+
+/// With `UPDATE_DOCS=1`, documents and picture are written anew instead.
+#[tokio::test]
+async fn what_lb_simulate_is_said_to_print_and_to_draw_is_what_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = folder.path().join("plot.svg");
+    let update = std::env::var_os("UPDATE_DOCS").is_some();
+    let mut seen = 0;
+    for name in documents() {
+        let mut document = read(&name);
+        for block in blocks(&read(&name)).iter().filter(|block| block.text.starts_with("$ lb simulate ")) {
+            let (command, shown) = block.text.split_once('\n').unwrap();
+            let mut arguments = words(command.trim_start_matches("$ lb "));
+            let mut plot = None;
+            for argument in &mut arguments {
+                if argument.ends_with(".svg") {
+                    plot = Some(std::mem::replace(argument, drawn.display().to_string()));
+                } else if argument.ends_with(".toml") {
+                    *argument = root().join(&*argument).display().to_string();
+                }
+            }
+            let outcome = command::lb(&arguments).await;
+            let svg = plot.map(|plot| (plot, fs::read_to_string(&drawn).unwrap()));
+            if update {
+                document = document.replace(shown, &outcome.stdout);
+                fs::write(root().join(&name), &document).unwrap();
+                svg.iter().for_each(|(plot, drawn)| fs::write(root().join(plot), drawn).unwrap());
+            }
+            let shown = if update { &outcome.stdout } else { shown };
+            assert_eq!(
+                outcome.stdout, shown,
+                "{name}:{}: {command} (UPDATE_DOCS=1 writes it anew) {}",
+                block.line, outcome.stderr
+            );
+            if let Some((plot, drawn)) = svg {
+                assert!(
+                    drawn == read(&plot),
+                    "{name}:{}: {command} draws another {plot}:\n{drawn}",
+                    block.line
+                );
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "only {seen} commands were found");
+}

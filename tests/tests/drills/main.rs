@@ -19,6 +19,7 @@ mod misbehaving;
 mod own_writes;
 mod reloads;
 mod rolling;
+mod slow;
 mod slowloris;
 mod stalled_log;
 mod storm;

@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod active;
+mod announced;
+mod grpc;
+mod many;
 mod none_left;
+mod orders;
+mod panic;
 mod passive;
 mod rate;
+mod secured;
 
 use lb_tests::origin::Origin;
 use lb_tests::servers;

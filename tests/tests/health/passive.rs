@@ -160,3 +160,30 @@ async fn off_is_off() {
     assert_eq!(ejected(&lb).await, 0);
     assert!(bad.count() >= 10, "it is still tried: {}", bad.count());
 }
+
+#[tokio::test]
+async fn a_server_that_fails_again_when_it_is_back_is_out_for_longer() {
+    let (good, bad) = (Origin::named("good").await, Origin::start(|_| Reply::reset()).await);
+    let passive = "passive_health = { failures = 1, window = \"10s\", eject = \"500ms\" }";
+    let lb = Lb::start(&format!(
+        "[upstreams.app]\nservers = [{}]\n{passive}\n",
+        servers(&[good.addr(), bad.addr()])
+    ))
+    .await;
+    let mut ended = Vec::new();
+    for number in 1..=4 {
+        until("it is ejected again", async || {
+            lb.get("/").await;
+            lb.server("app", bad.addr()).await.ejections == number
+        })
+        .await;
+        ended.push(std::time::Instant::now());
+    }
+    // 0.5, 1 and 2 s at least, seen late on a busy machine but never early
+    let gaps: Vec<_> = ended.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(ended[3] - ended[0] >= Duration::from_millis(3_300), "{gaps:?}");
+    let log = lb.stderr();
+    for time in ["500ms", "1s", "2s", "4s"] {
+        assert!(log.contains(&format!("ejected for {time} after 1 failures")), "{time}: {log}");
+    }
+}

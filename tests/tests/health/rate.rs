@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lb_tests::lb::Lb;
+use lb_tests::load::Load;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::servers;
 use tokio::time::sleep;
@@ -38,16 +39,19 @@ async fn c24_twenty_reloads_send_no_traffic_to_the_dead_and_make_no_extra_checks
         lb.wait_for_state("app", origin.addr(), "healthy").await;
     }
     let sent = dead.count();
+    let load = Load::new(lb.listen(), &["/"])
+        .connections(8)
+        .pace(Duration::from_millis(10))
+        .start();
     let (checks, start) = (a.checks().len(), Instant::now());
     for number in 1..=20 {
         lb.reload(&config(number)).await;
         assert_eq!(lb.get("/unrelated").await.text(), number.to_string());
-        for _ in 0..5 {
-            assert_eq!(lb.get("/").await.status, 200);
-        }
+        load.more(5).await;
         assert_eq!(lb.server("app", dead.addr()).await.state, "unhealthy", "after reload {number}");
         assert_eq!(lb.server("app", a.addr()).await.state, "healthy", "after reload {number}");
     }
+    load.stop().await.assert_none_failed();
     assert_eq!(dead.count(), sent, "the dead one got a request");
     let most = (start.elapsed().as_secs_f64() / (INTERVAL.as_secs_f64() * 0.9)).ceil() as usize + 1;
     assert!(

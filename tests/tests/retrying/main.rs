@@ -7,6 +7,7 @@ mod bodies;
 mod budget;
 mod charges;
 mod deadline;
+mod hedging;
 mod keys;
 mod rules;
 mod storms;

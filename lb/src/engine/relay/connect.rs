@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -85,26 +86,30 @@ impl Relay {
         }
         let limit = exchange.timeouts().map(|timeouts| timeouts.connect).unwrap_or_default();
         let limit = exchange.within_deadline(limit);
-        let mut connecting = pin!(timeout(limit, open(server, exchange.upstream_tls())));
-        let opened = poll_fn(|cx| {
-            if let Poll::Ready(opened) = connecting.as_mut().poll(cx) {
-                return Poll::Ready(Some(opened));
+        let mut dialling = pin!(dial(server, exchange.upstream_tls(), limit));
+        poll_fn(|cx| {
+            if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
+                return Poll::Ready(dialled.map_err(ConnectError::Server));
             }
             if client.has_client() && client.is_body_done() && client.poll_gone(cx).is_ready() {
                 if !exchange.leads() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Err(ConnectError::Gone));
                 }
                 client.give_up();
             }
             Poll::Pending
-        });
-        match opened.await {
-            None => Err(ConnectError::Gone),
-            Some(Ok(Ok(connection))) => Ok(connection),
-            Some(Ok(Err(error))) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::Server(Failure::ConnectTimeout)),
-            Some(Ok(Err(_))) => Err(ConnectError::Server(Failure::Connect)),
-            Some(Err(_)) => Err(ConnectError::Server(Failure::ConnectTimeout)),
-        }
+        })
+        .await
+    }
+}
+
+/// A new connection, within `limit`.
+pub(super) async fn dial(server: &Server, tls: Option<&Arc<UpstreamTls>>, limit: Duration) -> Result<Connection, Failure> {
+    match timeout(limit, open(server, tls)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Failure::ConnectTimeout),
+        Ok(Err(_)) => Err(Failure::Connect),
+        Err(_) => Err(Failure::ConnectTimeout),
     }
 }
 

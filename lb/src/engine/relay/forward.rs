@@ -2,17 +2,17 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version, header};
-use tokio::time::Instant;
 
 use super::answer::{connection, stall, status_line};
+use super::asking::{Asking, Trouble};
 use super::connect::{ConnectError, NoTurn};
 use super::download::{Download, DownloadError, Form};
 use super::edit::HeadEditor;
+use super::hedge::{Lane, Raced};
 use super::pool::Key;
 use super::spare::Spare;
 use super::upload::{Upload, UploadError};
@@ -26,16 +26,6 @@ use crate::reject::Refusal;
 
 /// Interim answers to one request. A server that sends more is out of its mind.
 pub(super) const INTERIM: usize = 64;
-
-/// Why there is no answer.
-enum Trouble {
-    /// The server gave none.
-    Server(Failure),
-    /// The client is to blame.
-    Refused(Refusal),
-    /// The client has gone, and nobody else needs the answer.
-    Gone,
-}
 
 impl Relay {
     /// Has the request answered by a server.
@@ -58,6 +48,18 @@ impl Relay {
             };
             let key = Self::key(exchange, &server);
             let (trouble, reused) = match self.connect(client, exchange, &server, &key).await {
+                Ok(connection) if exchange.may_hedge() => {
+                    let first = Lane::new(key, connection, stall(exchange));
+                    match Box::pin(self.race(client, request, exchange, first, &mut spare)).await {
+                        Raced::Won(lane) => {
+                            drop(spare);
+                            let won = (lane.key, lane.connection);
+                            return Box::pin(self.pass_on(client, request, exchange, won, lane.upload)).await;
+                        }
+                        Raced::Again => continue,
+                        Raced::Lost(trouble, reused) => (trouble, reused),
+                    }
+                }
                 Ok(mut connection) => match self.ask(client, request, exchange, &mut connection, &mut upload).await {
                     Ok(Verdict::Retry) => {
                         spare = Some(Spare::new(key, connection, upload.is_done()));
@@ -119,42 +121,41 @@ impl Relay {
         connection: &mut Connection,
         upload: &mut Upload,
     ) -> Result<Verdict, Trouble> {
-        exchange.connected();
-        write_request(&mut upload.head, request, exchange);
-        upload.restart(exchange.timeouts().map(|timeouts| timeouts.write).unwrap_or_default());
+        begin(request, exchange, upload);
         for _ in 0..INTERIM {
-            let mut asking = Asking {
-                relay: self,
-                request,
-                client: &mut *client,
-                server: &mut *connection,
-                exchange: &mut *exchange,
-                upload: &mut *upload,
-                waits: None,
-                broken: false,
-            };
-            poll_fn(|cx| asking.poll(cx)).await?;
-            let status = connection.parsed().status();
-            if status == StatusCode::SWITCHING_PROTOCOLS && !filter::is_upgrade(&request.head()) {
-                return Err(Trouble::Server(Failure::Invalid));
+            let mut asking = Asking::default();
+            poll_fn(|cx| {
+                let answered = asking.poll(client, connection, exchange, upload, cx);
+                self.copy(request, exchange, upload);
+                answered
+            })
+            .await?;
+            if is_final(request, connection)? {
+                return Ok(exchange.answer(&request.head(), &connection.head(), means(upload)));
             }
-            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                let means = Means {
-                    replayable: upload.is_replayable(),
-                    keeps: true,
-                };
-                return Ok(exchange.answer(&request.head(), &connection.head(), means));
-            }
-            // The client was told to go on already. HTTP/1.0 knows no interim answers.
-            if status != StatusCode::CONTINUE && request.parsed().version() == Version::HTTP_11 && client.has_client() {
-                let head = interim_head(connection);
-                if client.send_all(&mut [IoSlice::new(&head)], stall(exchange)).await.is_err() {
-                    return Err(Trouble::Gone);
-                }
-            }
-            connection.expect_another();
+            self.pass_on_interim(client, request, exchange, connection).await?;
         }
         Err(Trouble::Server(Failure::Invalid))
+    }
+
+    /// Passes on an interim answer whose head has come, and makes ready for the next one.
+    pub(super) async fn pass_on_interim(
+        &self,
+        client: &mut ClientStream,
+        request: &Request,
+        exchange: &Exchange,
+        connection: &mut Connection,
+    ) -> Result<(), Trouble> {
+        // The client was told to go on already. HTTP/1.0 knows no interim answers.
+        let is_welcome = connection.parsed().status() != StatusCode::CONTINUE && request.parsed().version() == Version::HTTP_11;
+        if is_welcome && client.has_client() {
+            let head = interim_head(connection);
+            if client.send_all(&mut [IoSlice::new(&head)], stall(exchange)).await.is_err() {
+                return Err(Trouble::Gone);
+            }
+        }
+        connection.expect_another();
+        Ok(())
     }
 
     /// Passes the answer on whose head has come.
@@ -240,64 +241,30 @@ impl Relay {
     }
 }
 
-/// A request on its way, and the wait for its answer.
-struct Asking<'a> {
-    relay: &'a Relay,
-    request: &'a Request,
-    client: &'a mut ClientStream,
-    server: &'a mut Connection,
-    exchange: &'a mut Exchange,
-    upload: &'a mut Upload,
-    /// Since when the server has the whole request and says nothing.
-    waits: Option<Instant>,
-    /// The server takes no more of the request. What it has to say comes yet, if anything.
-    broken: bool,
+/// A connection is there: the request begins to go there.
+pub(super) fn begin(request: &Request, exchange: &mut Exchange, upload: &mut Upload) {
+    exchange.connected();
+    write_request(&mut upload.head, request, exchange);
+    upload.restart(exchange.timeouts().map(|timeouts| timeouts.write).unwrap_or_default());
 }
 
-impl Asking<'_> {
-    /// Ready once the head of an answer is there.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
-        let sending = !self.upload.is_done() && !self.broken;
-        if sending && let Poll::Ready(sent) = self.upload.poll(self.client, self.server, self.exchange, cx) {
-            match sent {
-                Ok(()) => self.relay.copy(self.request, self.exchange, self.upload),
-                Err(UploadError::Gone) => return Poll::Ready(Err(Trouble::Gone)),
-                Err(UploadError::Refused(refusal)) => return Poll::Ready(Err(Trouble::Refused(refusal))),
-                Err(UploadError::Stalled) => return Poll::Ready(Err(Trouble::Server(Failure::Timeout))),
-                Err(UploadError::Server) => self.broken = true,
-            }
-        }
-        if let Poll::Ready(read) = self.server.poll_head(cx) {
-            return Poll::Ready(read.map_err(Trouble::Server));
-        }
-        if !self.upload.is_done() && !self.broken {
-            return self.poll_deadline(cx);
-        }
-        if self.client.has_client() && self.client.is_body_done() && self.client.poll_gone(cx).is_ready() {
-            if !self.exchange.leads() {
-                return Poll::Ready(Err(Trouble::Gone));
-            }
-            self.client.give_up();
-        }
-        let mut limit = self.exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
-        let since = *self.waits.get_or_insert_with(Instant::now);
-        if let Some(deadline) = self.exchange.deadline() {
-            limit = limit.min(deadline.saturating_duration_since(since.into_std()));
-        }
-        ready!(self.client.poll_passed(since, limit, cx));
-        Poll::Ready(Err(Trouble::Server(Failure::Timeout)))
-    }
-
-    /// The request is still on its way to the server, for as long as its time lasts.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
-        let Some(deadline) = self.exchange.deadline() else {
-            return Poll::Pending;
+/// Whether the answer whose head has come is the final one, and not an interim one.
+pub(super) fn is_final(request: &Request, connection: &Connection) -> Result<bool, Trouble> {
+    let status = connection.parsed().status();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return match filter::is_upgrade(&request.head()) {
+            true => Ok(true),
+            false => Err(Trouble::Server(Failure::Invalid)),
         };
-        ready!(self.client.poll_passed(deadline.into(), Duration::ZERO, cx));
-        Poll::Ready(Err(Trouble::Server(match self.upload.waits_for_server() {
-            true => Failure::Timeout,
-            false => Failure::Unfinished,
-        })))
+    }
+    Ok(!status.is_informational())
+}
+
+/// What could be done instead of passing an answer on.
+pub(super) fn means(upload: &Upload) -> Means {
+    Means {
+        replayable: upload.is_replayable(),
+        keeps: true,
     }
 }
 

@@ -55,7 +55,7 @@ impl Relay {
     /// The request has gone whole to a server: its copy follows, if there is to be one.
     #[inline]
     pub(super) fn copy(&self, request: &Request, exchange: &mut Exchange, upload: &Upload) {
-        if exchange.is_copied() {
+        if exchange.is_copied() && upload.is_done() {
             self.send_copy(request, exchange, upload);
         }
     }

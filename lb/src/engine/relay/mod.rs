@@ -13,11 +13,13 @@
 //! anybody else wants. Memory is bounded by a read or two for each direction.
 
 mod answer;
+mod asking;
 mod connect;
 mod date;
 mod download;
 mod edit;
 mod forward;
+mod hedge;
 mod mirror;
 mod pool;
 mod spare;

@@ -32,7 +32,7 @@ pub use counter::Counter;
 pub use histogram::{Histogram, Snapshot};
 use mirror::Mirrored;
 pub use mirror::{MirrorOutcome, Mirroring};
-pub use render::{CONTENT_TYPE, Gauges, ServerGauges};
+pub use render::{CONTENT_TYPE, Gauges, ServerGauges, UpstreamGauges};
 
 /// The `route` of requests that matched none.
 pub const NO_ROUTE: &str = "-";
@@ -196,6 +196,7 @@ impl RouteMetrics {
 pub struct UpstreamMetrics {
     latency: Histogram,
     retries: Counter,
+    hedges: Counter,
 }
 
 impl UpstreamMetrics {
@@ -204,9 +205,19 @@ impl UpstreamMetrics {
         self.latency.observe(latency);
     }
 
-    /// Counts a try that is not a request's first.
+    /// Counts a try after one that failed.
     pub fn retried(&self) {
         self.retries.add(1);
+    }
+
+    /// Counts a second server that was asked because the first one was slow.
+    pub fn hedged(&self) {
+        self.hedges.add(1);
+    }
+
+    /// How often that happened so far.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.get()
     }
 
     /// Retries so far.

@@ -20,6 +20,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Gauges {
     /// The servers of all upstreams. Of two with the same names the first counts.
     pub servers: Vec<ServerGauges>,
+    /// All upstreams.
+    pub upstreams: Vec<UpstreamGauges>,
     /// Bytes in the cache.
     pub cache_bytes: u64,
     /// Objects in the cache.
@@ -43,6 +45,15 @@ pub struct ServerGauges {
     pub ejections: u64,
 }
 
+/// What is known of one upstream, at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct UpstreamGauges {
+    /// Its name.
+    pub upstream: Arc<str>,
+    /// How often it has begun to use ejected servers because too few others were healthy.
+    pub panics: u64,
+}
+
 impl Metrics {
     /// Everything as text, of the type [`CONTENT_TYPE`].
     pub fn render(&self, gauges: &Gauges) -> String {
@@ -53,6 +64,12 @@ impl Metrics {
             upstreams(&handles, &mut page);
         }
         servers(&gauges.servers, &mut page);
+        let panics = gauges.upstreams.iter();
+        page.counter(
+            "lb_upstream_panic_total",
+            "Times that an upstream began to use ejected servers because too few others were healthy.",
+            panics.map(|state| (labels([("upstream", &state.upstream)]), state.panics)),
+        );
         self.process(gauges, &mut page);
         page.encode()
     }
@@ -148,7 +165,12 @@ fn upstreams(handles: &Handles, page: &mut Page) {
         .upstreams
         .iter()
         .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.retries()));
-    page.counter("lb_retries_total", "Tries that were not a request's first.", retries);
+    page.counter("lb_retries_total", "Tries after one that failed.", retries);
+    let hedges = handles
+        .upstreams
+        .iter()
+        .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.hedges()));
+    page.counter("lb_hedges_total", "Second servers asked because the first one was slow.", hedges);
 }
 
 fn servers(servers: &[ServerGauges], page: &mut Page) {

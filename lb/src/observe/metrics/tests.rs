@@ -150,6 +150,7 @@ fn a_request_shows_in_every_family_it_belongs_to() {
     metrics.access_log_dropped().add(9);
     let gauges = Gauges {
         servers: vec![server("users", "127.0.0.1:3001", 2)],
+        upstreams: Vec::new(),
         cache_bytes: 1 << 20,
         cache_objects: 5,
         connections: 64,
@@ -238,9 +239,14 @@ fn a_fresh_process_shows_a_sound_page() {
 fn a_server_that_is_named_twice_has_one_series() {
     let gauges = Gauges {
         servers: vec![server("a", "s", 7), server("a", "s", 7), server("b", "s", 0)],
+        upstreams: vec![UpstreamGauges {
+            upstream: "a".into(),
+            panics: 2,
+        }],
         ..Gauges::default()
     };
     let scrape = Scrape::read(&Metrics::new().render(&gauges));
+    assert_eq!(scrape.get("lb_upstream_panic_total", &[("upstream", "a")]), Some(2.0));
     assert_eq!(
         scrape.get("lb_upstream_active_requests", &[("upstream", "a"), ("server", "s")]),
         Some(7.0)

@@ -1,13 +1,17 @@
 //! Active health: asking each server from time to time whether it could serve.
 //!
-//! What is asked is a `HealthCheck` of pingora-load-balancing ([`http`] and [`tcp`] here: one timeout for the whole of it, bounded reading);
+//! What is asked is a `HealthCheck` of pingora-load-balancing ([`http`], [`tcp`] and [`grpc`] here: one timeout for the whole of it, bounded reading);
 //! what the answers mean is a [`Tally`], without time or sockets; and [`watch`] is the task that joins the two.
+//!
+//! A [`Pace`] that all share keeps a thousand of them from beginning at once.
 //!
 //! There is one [`Check`] and one task for each address and definition in the process, however many upstreams share it, and a reload
 //! that keeps it keeps both. A change is published by storing the new status and then advancing an epoch that everybody who derived
 //! something from statuses compares with; so no request ever waits for a check, and no check for a request.
 
+mod grpc;
 mod http;
+mod pace;
 mod secured;
 mod tally;
 mod tcp;
@@ -23,6 +27,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::ResolvedAddress;
+pub(super) use pace::Pace;
 pub(super) use secured::Secured;
 pub use tally::Status;
 use tally::Tally;
@@ -32,7 +37,7 @@ use tally::Tally;
 pub(super) struct CheckKey {
     /// What is connected to.
     target: ResolvedAddress,
-    /// How. The `Host` of an HTTP check is always given.
+    /// How. The host of a check over HTTP is always given.
     check: lb_config::HealthCheck,
     /// By which trust; `None`: without TLS.
     identity: Option<u64>,
@@ -47,7 +52,7 @@ impl CheckKey {
         tls: Option<&Secured>,
     ) -> Self {
         let mut check = check.clone();
-        if let CheckKind::Http { host, .. } = &mut check.kind {
+        if let CheckKind::Http { host, .. } | CheckKind::Grpc { host, .. } = &mut check.kind {
             let own = || match address {
                 ResolvedAddress::Ip(address) => HeaderValue::from_str(&address.to_string()).ok(),
                 ResolvedAddress::Unix(_) => None,
@@ -69,10 +74,15 @@ impl CheckKey {
     fn probe(&self, tls: Option<Secured>) -> Box<dyn HealthCheck + Send + Sync> {
         match &self.check.kind {
             CheckKind::Tcp => Box::new(tcp::TcpCheck::new(&self.check)),
+            CheckKind::Grpc { service, host } => Box::new(grpc::GrpcCheck::new(&self.check, service, host.as_ref(), tls.as_ref())),
             CheckKind::Http { path, host, expect } => Box::new(http::HttpCheck::new(&self.check, path, host.as_ref(), expect.clone(), tls)),
         }
     }
 }
+
+/// The moment at which a check began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun(u64);
 
 /// What is known about one address by one check.
 #[derive(Debug)]
@@ -88,6 +98,8 @@ pub(super) struct Check {
 struct Record {
     tally: Tally,
     last: Option<LastCheck>,
+    /// How often the server has announced a drain: a check that began before the last of them says nothing against it.
+    announcements: u64,
 }
 
 /// The last check of a server.
@@ -157,10 +169,39 @@ impl Check {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// Notes the end of a check. The new status, if that changed it.
-    pub(super) fn note(&self, error: Option<String>, took: Duration, rise: usize, fall: usize) -> Option<Status> {
+    /// The server says that it is about to leave: it counts as failing, but answers, until checks that begin after this have passed.
+    pub(super) fn announce(&self) {
         let mut record = self.record();
-        let changed = record.tally.note(error.is_none(), rise, fall);
+        record.announcements += 1;
+        if let Some(status) = record.tally.announce() {
+            self.publish(status);
+            drop(record);
+            tracing::info!(server = %self.key.target, "announces that it drains");
+        }
+    }
+
+    /// The server stays after all.
+    pub(super) fn retract(&self) {
+        let mut record = self.record();
+        if let Some(status) = record.tally.retract() {
+            self.publish(status);
+        }
+    }
+
+    /// What [`note`](Self::note) wants to know about the moment at which a check began.
+    pub(super) fn begin(&self) -> Begun {
+        Begun(self.record().announcements)
+    }
+
+    /// Notes the end of a check. The new status, if that changed it.
+    pub(super) fn note(&self, begun: Begun, error: Option<String>, took: Duration, rise: usize, fall: usize) -> Option<Status> {
+        let mut record = self.record();
+        let outdated = error.is_none() && record.tally.status == Status::Draining && begun.0 != record.announcements;
+        let changed = if outdated {
+            None
+        } else {
+            record.tally.note(error.is_none(), rise, fall)
+        };
         record.last = Some(LastCheck {
             at: SystemTime::now(),
             took,
@@ -169,14 +210,20 @@ impl Check {
         changed.inspect(|status| self.publish(*status))
     }
 
-    async fn once(&self, probe: &(dyn HealthCheck + Send + Sync)) {
-        let started = Instant::now();
+    /// One check, when it is its turn.
+    async fn once(&self, probe: &(dyn HealthCheck + Send + Sync), pace: &Pace) {
+        pace.run(self.ask(probe)).await;
+    }
+
+    async fn ask(&self, probe: &(dyn HealthCheck + Send + Sync)) {
+        let (started, begun) = (Instant::now(), self.begin());
         let result = match self.key.target.backend() {
             Ok(backend) => probe.check(&backend).await.map_err(|error| text(&error)),
             Err(error) => Err(format!("not an address that can be checked: {error}")),
         };
         let error = result.err();
         let changed = self.note(
+            begun,
             error.clone(),
             started.elapsed(),
             probe.health_threshold(true),
@@ -199,19 +246,19 @@ fn text(error: &pingora::Error) -> String {
 }
 
 /// The task: checks at once, then for ever. It ends by being aborted, between or within checks.
-pub(super) async fn watch(check: Arc<Check>) {
+pub(super) async fn watch(check: Arc<Check>, pace: Arc<Pace>) {
     let probe = check.key.probe(check.tls.clone());
-    watch_with(&check, &*probe).await;
+    watch_with(&check, &*probe, &pace).await;
 }
 
-async fn watch_with(check: &Check, probe: &(dyn HealthCheck + Send + Sync)) {
+async fn watch_with(check: &Check, probe: &(dyn HealthCheck + Send + Sync), pace: &Pace) {
     let interval = check.key.check.interval;
     // Enough for a thousand first checks not to leave in one burst, and too little to notice.
     let first = interval.min(Duration::from_millis(20));
     tokio::time::sleep(between(Duration::ZERO, first)).await;
     loop {
         let next = Instant::now() + between(interval.mul_f64(0.9), interval.mul_f64(1.1));
-        check.once(probe).await;
+        check.once(probe, pace).await;
         tokio::time::sleep_until(next).await;
     }
 }
@@ -252,7 +299,7 @@ mod tests {
     async fn the_first_check_is_at_once_and_the_others_follow_with_jitter() {
         let start = Instant::now();
         let (check, clock) = (check_of(&health_check(5_000)), Clock::default());
-        let _ = tokio::time::timeout(Duration::from_secs(500), watch_with(&check, &clock)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(500), watch_with(&check, &clock, &Pace::default())).await;
         let times = clock.0.into_inner().expect("the lock");
         assert!(times[0] - start <= Duration::from_millis(25), "{:?}", times[0] - start);
         let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -270,17 +317,31 @@ mod tests {
         let check = check_of(&health_check(1_000));
         let epoch = || check.epoch.load(Ordering::Acquire);
         let took = Duration::from_millis(3);
-        check.note(None, took, 2, 2);
+        let note = |error: Option<&str>| check.note(check.begin(), error.map(Into::into), took, 2, 2);
+        note(None);
         assert_eq!((check.status(), epoch()), (Status::Healthy, 1));
-        check.note(Some("status 500".into()), took, 2, 2);
+        note(Some("status 500"));
         assert_eq!((check.status(), epoch()), (Status::Healthy, 1));
-        check.note(Some("status 503".into()), took, 2, 2);
+        note(Some("status 503"));
         assert_eq!((check.status(), epoch()), (Status::Unhealthy, 2));
         let report = check.report();
         assert_eq!((report.status, report.passes, report.failures), (Status::Unhealthy, 0, 2));
         assert_eq!(report.last.expect("a last check").error.as_deref(), Some("status 503"));
         check.forget();
         assert_eq!((check.status(), epoch()), (Status::Unchecked, 3));
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_began_before_an_announcement_does_not_count() {
+        let check = check_of(&health_check(1_000));
+        let pass = |begun| check.note(begun, None, Duration::ZERO, 1, 1);
+        pass(check.begin());
+        let before = check.begin();
+        check.announce();
+        assert_eq!(check.status(), Status::Draining);
+        assert_eq!(pass(before), None);
+        assert_eq!(check.status(), Status::Draining);
+        assert_eq!(pass(check.begin()), Some(Status::Healthy));
     }
 
     #[test]
@@ -304,7 +365,7 @@ mod tests {
         let host =
             |address: &ResolvedAddress, upstream: Option<&HeaderValue>| match CheckKey::new(address, &check, upstream, None).check.kind {
                 CheckKind::Http { host, .. } => host.expect("a host").to_str().expect("text").to_owned(),
-                CheckKind::Tcp => panic!("another kind"),
+                CheckKind::Tcp | CheckKind::Grpc { .. } => panic!("another kind"),
             };
         assert_eq!(host(&ip("10.0.0.1:1"), None), "10.0.0.1:1");
         assert_eq!(host(&ip("10.0.0.1:1"), Some(&HeaderValue::from_static("users"))), "users");

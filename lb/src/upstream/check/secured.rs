@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use pingora::{Error, ErrorType};
+use rustls::ClientConfig;
 
 use super::tcp::Connection;
 use crate::tls::UpstreamTls;
@@ -32,9 +33,35 @@ impl Secured {
     pub(super) async fn meet(&self, address: &ResolvedAddress, connection: Box<dyn Connection>) -> pingora::Result<Box<dyn Connection>> {
         match self.tls.meet(address, Some(&self.name), connection).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Error::e_explain(ErrorType::TLSHandshakeFailure, format!("TLS handshake failed: {error}")),
+            Err(error) => failed(&error),
         }
     }
+}
+
+/// As [`Secured`], for one server that is asked over HTTP/2.
+pub(super) struct SecuredHttp2 {
+    config: Arc<ClientConfig>,
+    name: Arc<str>,
+}
+
+impl SecuredHttp2 {
+    pub(super) fn new(secured: &Secured) -> Self {
+        Self {
+            config: secured.tls.http2(),
+            name: secured.name.clone(),
+        }
+    }
+
+    pub(super) async fn meet(&self, connection: Box<dyn Connection>) -> pingora::Result<Box<dyn Connection>> {
+        match UpstreamTls::meet_by(self.config.clone(), &self.name, connection).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+fn failed<T>(error: &std::io::Error) -> pingora::Result<T> {
+    Error::e_explain(ErrorType::TLSHandshakeFailure, format!("TLS handshake failed: {error}"))
 }
 
 impl fmt::Debug for Secured {

@@ -2,6 +2,9 @@
 //!
 //! The first result decides at once: a server that has just been added neither waits for `rise` passes nor gets traffic for `fall`
 //! failures. From then on it takes `fall` failures in a row to be unhealthy, and `rise` passes in a row to be healthy again.
+//!
+//! A server may also say by itself that it is about to leave. That takes as many passes to forget as a failure does, and if it does
+//! leave, as many failures as ever to conclude that it is gone.
 
 /// What checks have found out about a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,13 +17,16 @@ pub enum Status {
     Healthy = 1,
     /// It fails.
     Unhealthy = 2,
+    /// It has announced that it is about to leave.
+    Draining = 3,
 }
 
 impl Status {
-    pub(super) fn from_u8(status: u8) -> Self {
+    pub(in crate::upstream) fn from_u8(status: u8) -> Self {
         match status {
             1 => Self::Healthy,
             2 => Self::Unhealthy,
+            3 => Self::Draining,
             _ => Self::Unchecked,
         }
     }
@@ -45,10 +51,31 @@ impl Tally {
         let status = match (self.status, passed) {
             (Status::Unchecked, true) => Status::Healthy,
             (Status::Unchecked, false) => Status::Unhealthy,
-            (Status::Unhealthy, true) if self.passes as usize >= rise => Status::Healthy,
-            (Status::Healthy, false) if self.failures as usize >= fall => Status::Unhealthy,
+            (Status::Unhealthy | Status::Draining, true) if self.passes as usize >= rise => Status::Healthy,
+            (Status::Healthy | Status::Draining, false) if self.failures as usize >= fall => Status::Unhealthy,
             (status, _) => status,
         };
+        self.turn(status)
+    }
+
+    /// Notes that the server is about to leave. The new status, if that changed it.
+    pub(super) fn announce(&mut self) -> Option<Status> {
+        self.passes = 0;
+        self.turn(match self.status {
+            Status::Unhealthy => Status::Unhealthy,
+            _ => Status::Draining,
+        })
+    }
+
+    /// Notes that it stays after all. The new status, if that changed it.
+    pub(super) fn retract(&mut self) -> Option<Status> {
+        self.turn(match self.status {
+            Status::Draining => Status::Healthy,
+            other => other,
+        })
+    }
+
+    fn turn(&mut self, status: Status) -> Option<Status> {
         let changed = status != self.status;
         self.status = status;
         changed.then_some(status)
@@ -83,6 +110,22 @@ mod tests {
             [H, H, H, H, H, H, U]
         );
         assert_eq!(statuses(&[false, true, false, true, true, false], 2, 3), [U, U, U, U, H, H]);
+    }
+
+    #[test]
+    fn an_announced_drain_is_forgotten_after_a_row_of_passes_or_ends_as_failed() {
+        let mut tally = Tally::default();
+        tally.note(true, 2, 3);
+        assert_eq!(tally.announce(), Some(Status::Draining));
+        assert_eq!(tally.announce(), None, "it is known already");
+        assert_eq!(tally.note(true, 2, 3), None);
+        tally.announce();
+        assert_eq!(tally.note(true, 2, 3), None, "the row begins anew");
+        assert_eq!(tally.note(true, 2, 3), Some(Status::Healthy));
+        tally.announce();
+        let failed: Vec<_> = (0..3).map(|_| tally.note(false, 2, 3)).collect();
+        assert_eq!(failed, [None, None, Some(Status::Unhealthy)]);
+        assert_eq!(tally.announce(), None, "it is no better for saying so");
     }
 
     proptest! {

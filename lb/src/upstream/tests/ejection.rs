@@ -46,7 +46,7 @@ fn a_failing_server_is_out_for_its_time_and_comes_back_clean() {
     assert_eq!(states(&users, start), [State::Ejected, State::Healthy, State::Healthy]);
     let picks = |now| {
         (0..30)
-            .map(|_| users.pick_at(&Wanted::default(), || now).expect("a server").server().id())
+            .map(|_| users.pick_at(&Wanted::default(), now).expect("a server").server().id())
             .collect::<Vec<_>>()
     };
     assert!(!picks(start + seconds(9)).contains(&users.servers()[0].id()));
@@ -57,6 +57,33 @@ fn a_failing_server_is_out_for_its_time_and_comes_back_clean() {
     fail(&users, 0, 1, later);
     assert_eq!(ejected(&users, later), 1);
     assert_eq!(users.servers()[0].ejections(), 2);
+}
+
+/// How long the server is out after this many failures now.
+fn ejected_for(upstream: &Upstream, now: Instant) -> u64 {
+    fail(upstream, 0, 5, now);
+    let status = upstream.servers()[0].status_at(now);
+    status.ejected_for.map_or(0, |left| left.as_secs())
+}
+
+#[test]
+fn each_ejection_in_a_row_lasts_longer_and_a_calm_time_makes_up_for_it() {
+    let registry = Registry::new();
+    let mut users = build(&registry, &config(servers(&[1, 1, 1])));
+    let mut now = Instant::now();
+    for expected in [10, 20, 40, 80, 160, 300, 300] {
+        assert_eq!(ejected_for(&users, now), expected);
+        // a reload in between changes nothing
+        users = build(&registry, &config(servers(&[1, 1, 1])));
+        now += seconds(expected);
+        assert!(users.pick_at(&Wanted::default(), now).is_ok());
+        assert_eq!(ejected(&users, now), 0);
+    }
+    now += seconds(20);
+    assert_eq!(ejected_for(&users, now), 160, "two calm times, and one more ejection");
+    now += seconds(160 + 10_000);
+    assert!(users.pick_at(&Wanted::default(), now).is_ok());
+    assert_eq!(ejected_for(&users, now), 10);
 }
 
 #[test]
@@ -80,7 +107,7 @@ fn c04_what_is_out_at_once_is_rounded_down_and_never_the_last() {
             fail(&users, round % pool, 1, now);
         }
         assert_eq!(ejected(&users, now), expected, "of {pool} at {percent} %");
-        assert!(users.pick_at(&Wanted::default(), || now).is_ok());
+        assert!(users.pick_at(&Wanted::default(), now).is_ok());
     }
 }
 
@@ -130,7 +157,7 @@ fn a_backup_takes_over_from_the_ejected() {
     let now = Instant::now();
     let next = || {
         users
-            .pick_at(&Wanted::default(), || now)
+            .pick_at(&Wanted::default(), now)
             .expect("a server")
             .server()
             .name()
@@ -187,11 +214,11 @@ proptest! {
             let out = ejected(&users, now);
             prop_assert!(out * 100 <= total * usize::from(percent));
             prop_assert!(out == 0 || out < total);
-            prop_assert_eq!(users.pick_at(&Wanted::default(), || now).is_ok(), total > 0);
-            if let Ok(lease) = users.pick_at(&Wanted::default(), || now) {
+            prop_assert_eq!(users.pick_at(&Wanted::default(), now).is_ok(), total > 0);
+            if let Ok(lease) = users.pick_at(&Wanted::default(), now) {
                 prop_assert_ne!(lease.server().status_at(now).state, State::Ejected);
             }
         }
-        prop_assert_eq!(ejected(&users, now + seconds(10)), 0);
+        prop_assert_eq!(ejected(&users, now + seconds(300)), 0, "the longest there is");
     }
 }

@@ -11,12 +11,14 @@ use super::super::fixture::{after, config, in_flight, leases, number, one_at_a_t
 use super::super::{Lease, NoServer, ServerId, Upstream, Wanted};
 use crate::balance::hash_key;
 
-const ALGORITHMS: [Balance; 5] = [
+const ALGORITHMS: [Balance; 7] = [
     Balance::LeastConn,
     Balance::RoundRobin,
     Balance::Random,
     Balance::P2c,
+    Balance::Ewma,
     Balance::Hash(HashOn::Path),
+    Balance::Maglev(HashOn::Path),
 ];
 
 /// A request with this key.
@@ -105,25 +107,26 @@ fn full_servers_are_told_from_tried_ones() {
 }
 
 #[test]
-fn with_hash_a_key_stays_and_moves_on_only_while_it_must() {
-    let mut config = config(servers(&[1; 4]));
-    config.balance = Balance::Hash(HashOn::ClientIp);
-    config
-        .servers
-        .iter_mut()
-        .for_each(|server| server.max_connections = Some(number(1)));
-    let users = upstream(&config);
-    let hash = hash_key(b"198.51.100.7");
-    let home = users.pick(&keyed(hash)).expect("a server");
-    let next = users.pick(&keyed(hash)).expect("the next on the ring");
-    assert_ne!(home.server().id(), next.server().id());
-    let (first, second) = (home.server().id(), next.server().id());
-    drop((home, next));
-    assert_eq!(users.pick(&keyed(hash)).expect("home").server().id(), first);
-    assert_eq!(
-        users.pick(&Wanted { hash, ..after(&[first]) }).expect("the next").server().id(),
-        second
-    );
+fn with_hash_and_maglev_a_key_stays_and_moves_on_only_while_it_must() {
+    for balance in [Balance::Hash(HashOn::ClientIp), Balance::Maglev(HashOn::ClientIp)] {
+        let mut config = config(servers(&[1; 4]));
+        config.balance = balance;
+        config
+            .servers
+            .iter_mut()
+            .for_each(|server| server.max_connections = Some(number(1)));
+        let users = upstream(&config);
+        let hash = hash_key(b"198.51.100.7");
+        let home = users.pick(&keyed(hash)).expect("a server");
+        let next = users.pick(&keyed(hash)).expect("the next one");
+        assert_ne!(home.server().id(), next.server().id());
+        let (first, second) = (home.server().id(), next.server().id());
+        drop((home, next));
+        assert_eq!(users.pick(&keyed(hash)).expect("home").server().id(), first);
+        let tried = [first];
+        let wanted = Wanted { hash, ..after(&tried) };
+        assert_eq!(users.pick(&wanted).expect("the next").server().id(), second);
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What upstreams promise, from the outside.
 
+mod announced;
 mod checks;
 mod ejection;
 mod leases;
+mod orders;
+mod panic;
 mod reload;
 mod standing;
 mod sticky;

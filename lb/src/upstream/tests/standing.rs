@@ -13,7 +13,7 @@ fn checked(weights: &[u32]) -> lb_config::Upstream {
 
 fn note(upstream: &Upstream, server: usize, passed: bool) {
     let check = upstream.servers()[server].check().expect("a check");
-    check.note((!passed).then(|| "refused".into()), Duration::ZERO, 1, 1);
+    check.note(check.begin(), (!passed).then(|| "refused".into()), Duration::ZERO, 1, 1);
 }
 
 fn states(upstream: &Upstream) -> Vec<State> {

@@ -24,7 +24,7 @@ fn next(upstream: &Upstream, server: usize, tried: &[ServerId]) -> usize {
 
 fn note(upstream: &Upstream, server: usize, passed: bool) {
     let check = upstream.servers()[server].check().expect("a check");
-    check.note((!passed).then(|| "refused".into()), std::time::Duration::ZERO, 1, 1);
+    check.note(check.begin(), (!passed).then(|| "refused".into()), std::time::Duration::ZERO, 1, 1);
 }
 
 #[test]
