@@ -26,7 +26,6 @@ pub const PINGORA_LACKS: &[&str] = &[
     "half-closed tunnels",
     "hedging",
     "kept connections",
-    "logged endings",
     "request deadline",
     "strict answers",
     "strict interim answers",

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use lb_tests::access_log::{mentions, parse};
 use lb_tests::client::{Connection, Request};
-use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::process::Signal;
@@ -180,9 +179,6 @@ async fn an_access_log_that_is_off_writes_nothing() {
 
 #[tokio::test]
 async fn what_the_client_was_answered_is_logged_however_it_ended() {
-    if lacks("logged endings") {
-        return;
-    }
     let origin = Origin::start(|seen| {
         if seen.target == "/tunnel" {
             Reply::tunnel("x")

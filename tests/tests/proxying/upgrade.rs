@@ -133,9 +133,6 @@ async fn a_server_that_asks_for_another_protocol_or_none_is_passed_on() {
 
 #[tokio::test]
 async fn a_101_that_nobody_asked_for_is_502() {
-    if lacks("strict answers") {
-        return;
-    }
     let origin = Origin::start(|_| agrees(vec![Step::write("forged"), Step::Tunnel])).await;
     let lb = Lb::start(&format!("{}passive_health = \"off\"\nretry = \"off\"\n", smallest(&origin))).await;
     for request in [

@@ -10,6 +10,7 @@
 mod copy;
 mod failure;
 mod heads;
+mod peer;
 mod phases;
 mod presence;
 mod reply;

@@ -9,19 +9,19 @@ use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::copy::Gathered;
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
-use super::{Connection, failure, of_http2, presence, reply};
+use super::{Connection, failure, of_http2, peer, presence, reply};
 use crate::cache::Follower;
 use crate::engine::relay::Mirror;
 use crate::exchange::{Decision, Exchange, Means, Outcome, Sent, Turn, Verdict};
+use crate::filter;
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
-use crate::upstream::ResolvedAddress;
 
 /// The answer that was to be retried, in pingora's terms: an error that it retries.
 const RETRY_STATUS: ErrorType = ErrorType::Custom("the server's answer is retried");
@@ -182,26 +182,7 @@ impl ProxyHttp for Phases {
                 Turn::Wait(wait) => presence::unless_gone(session, wait.over()).await?,
             }
         };
-        let mut peer = match server.address() {
-            ResolvedAddress::Ip(address) => HttpPeer::new(*address, false, String::new()),
-            ResolvedAddress::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
-        };
-        if let Some(tls) = exchange.upstream_tls() {
-            tls.prepare(&server, &mut peer)
-                .or_err(ErrorType::InternalError, "a server without a name")?;
-        }
-        // What ends at this hop is decided by `filter`.
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
-        if let Some(timeouts) = exchange.timeouts() {
-            let connect = exchange.within_deadline(timeouts.connect);
-            peer.options.connection_timeout = Some(connect);
-            peer.options.total_connection_timeout = Some(connect);
-            // pingora knows no deadline for a head: this bounds what comes after it as well.
-            peer.options.read_timeout = Some(exchange.within_deadline(timeouts.read));
-            peer.options.write_timeout = Some(exchange.within_deadline(timeouts.write));
-            peer.options.idle_timeout = Some(timeouts.idle);
-        }
-        Ok(Box::new(peer))
+        peer::of(exchange, &server)
     }
 
     fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
@@ -274,6 +255,10 @@ impl ProxyHttp for Phases {
         if answer.status.is_informational() && !upgrade {
             let edits = hop(answer);
             return edit_response(answer, |fields| edits.apply(fields));
+        }
+        if upgrade && !filter::is_upgrade(&Request(session.req_header(), Body::Announced)) {
+            // Nobody asked for it: what follows is no answer.
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
         }
         let means = Means {
             replayable: !session.as_downstream().retry_buffer_truncated(),
@@ -398,9 +383,10 @@ impl ProxyHttp for Phases {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         let Some(mut exchange) = ctx.exchange.take() else { return };
         let detached_gone = ctx.connection.as_ref().is_some_and(|connection| connection.control.client_gone());
-        let left = ctx.client_left
-            || detached_gone
-            || error.is_some_and(|error| *error.esource() == ErrorSource::Downstream && failure::client(error).is_none());
+        let lost = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream && failure::client(error).is_none());
+        // Either side may end a tunnel; and who was told why is not one that left.
+        let told = exchange.refusal().is_some() && session.response_written().is_some();
+        let left = !session.was_upgraded() && !told && (ctx.client_left || detached_gone || lost);
         let outcome = Outcome {
             status: session.response_written().map(|head| head.status),
             sent: session.body_bytes_sent() as u64,
