@@ -82,7 +82,9 @@ impl<'a> Check<'a> {
             Value::String(text) if expected == "true or false" && (text == "true" || text == "false") => {
                 Some(format!("write {text}, without quotes"))
             }
-            Value::Integer(_) | Value::Float | Value::Boolean(_) if expected.starts_with("a string") => Some(format!("write \"{text}\"")),
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) if expected.starts_with("a string") => {
+                Some(format!("write \"{text}\""))
+            }
             _ => None,
         };
         let message = format!("`{}` cannot be {}", node.name(), node.kind());

@@ -5,6 +5,7 @@
 
 mod sticky;
 mod discovery;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -24,6 +25,7 @@ pub use hedge::{Hedge, HedgeAfter};
 
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
+pub use traffic::{Fault, Mirror, Share, Split};
 
 mod overload;
 
@@ -443,6 +445,10 @@ pub struct Route {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What is done.
     pub action: Action,
+    /// Copies of requests to another upstream; only with [`Action::Forward`].
+    pub mirror: Option<Mirror>,
+    /// Delays and errors on purpose.
+    pub fault: Option<Fault>,
     /// Edits of the request.
     pub request_headers: HeaderEdits,
     /// Edits of the response.
@@ -486,8 +492,8 @@ pub enum PathMatch {
 pub enum Action {
     /// Forwards to a server.
     Forward {
-        /// Index into [`Config::upstreams`].
-        upstream: usize,
+        /// Whose servers: `upstream`, or `split`.
+        split: Split,
         /// How the path is changed.
         rewrite: Rewrite,
     },

@@ -126,7 +126,7 @@ impl Converter<'_> {
             _ if self.is_broken(value) => Value::Broken,
             DeValue::String(text) => Value::String(text.to_string()),
             DeValue::Integer(number) => Value::Integer(integer(number)),
-            DeValue::Float(_) => Value::Float,
+            DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(flag) => Value::Boolean(*flag),
             DeValue::Datetime(_) => Value::Datetime,
             DeValue::Array(list) => Value::Array(list.iter().map(|entry| self.node(entry, path.clone())).collect()),

@@ -93,6 +93,32 @@ pub(crate) fn integer(cx: &Check<'_>, node: &Node, range: RangeInclusive<u64>) -
     fitting
 }
 
+/// A number from 0 to 100, which may have a fraction.
+pub(crate) fn percent(cx: &Check<'_>, node: &Node) -> Option<f64> {
+    let expected = "a number from 0 to 100";
+    let number = match &node.value {
+        Value::Integer(number) => *number as f64,
+        Value::Float(number) => *number,
+        Value::String(text) if is_reference(text) => {
+            let value = cx.expand(node, text)?;
+            value
+                .parse()
+                .map_err(|_| cx.report(bad(node, "number", &value).expected(expected)))
+                .ok()?
+        }
+        _ => {
+            cx.wrong_kind(node, expected);
+            return None;
+        }
+    };
+    let fitting = (0.0..=100.0).contains(&number);
+    if !fitting {
+        let report = Report::at(node.at, format!("`{}` cannot be {number}", node.name()));
+        cx.report(report.expected(expected).found(number.to_string()));
+    }
+    fitting.then_some(number)
+}
+
 /// A duration, 0 included.
 pub(crate) fn duration(cx: &Check<'_>, node: &Node) -> Option<Duration> {
     with_unit(

@@ -57,6 +57,7 @@ fn shape(shape: &Shape) -> Value {
         Shape::Size => json!({ "$ref": "#/$defs/size" }),
         Shape::Number(numbers) => or_reference(json!({ "enum": numbers })),
         Shape::Integer(least, most) => or_reference(json!({ "type": "integer", "minimum": least, "maximum": most })),
+        Shape::Percent => or_reference(json!({ "type": "number", "minimum": 0, "maximum": 100 })),
         Shape::Boolean => or_reference(json!({ "type": "boolean" })),
         Shape::List(entry) => json!({ "type": "array", "items": self::shape(entry) }),
         Shape::Table(def) => table(def),

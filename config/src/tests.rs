@@ -272,6 +272,8 @@ fn fits(root: &serde_json::Value, schema: &serde_json::Value, value: &toml::Valu
         ("integer", toml::Value::Integer(number)) => {
             schema["minimum"].as_i64() <= Some(*number) && Some(*number) <= schema["maximum"].as_i64()
         }
+        ("number", toml::Value::Integer(number)) => (0..=100).contains(number),
+        ("number", toml::Value::Float(number)) => (0.0..=100.0).contains(number),
         ("boolean", toml::Value::Boolean(_)) => true,
         ("array", toml::Value::Array(list)) => list.iter().all(|value| fits(root, &schema["items"], value)),
         ("object", toml::Value::Table(table)) => {

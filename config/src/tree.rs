@@ -21,7 +21,7 @@ pub(crate) enum Value {
     /// A whole number. One beyond 128 bits is as large as can be.
     Integer(i128),
     /// Another number.
-    Float,
+    Float(f64),
     /// `true` or `false`.
     Boolean(bool),
     /// A date or a time, which no key takes.
@@ -74,7 +74,7 @@ impl Node {
         match self.value {
             Value::String(_) => "a string",
             Value::Integer(_) => "a number",
-            Value::Float => "a number with a fraction",
+            Value::Float(_) => "a number with a fraction",
             Value::Boolean(_) => "true or false",
             Value::Datetime => "a date or time",
             Value::Array(_) => "a list",

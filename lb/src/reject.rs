@@ -12,6 +12,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::admit::RequestId;
 
+/// What is said of a request that was delayed or refused on purpose.
+pub const FAULT: &str = "Fault injected.";
+
 /// Why a request is not served. Texts say to the client what was wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -46,6 +49,8 @@ pub enum Refusal {
     },
     /// 504: a server took too long.
     GatewayTimeout(&'static str),
+    /// This status, on purpose: the route has a `fault`.
+    Fault(StatusCode),
     /// 505: a version of HTTP that is not spoken here.
     Version,
 }
@@ -78,6 +83,7 @@ impl Refusal {
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Fault(status) => *status,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
@@ -98,7 +104,8 @@ impl Refusal {
             | Self::Misdirected
             | Self::BadGateway(_)
             | Self::Unavailable { .. }
-            | Self::GatewayTimeout(_) => false,
+            | Self::GatewayTimeout(_)
+            | Self::Fault(_) => false,
         }
     }
 
@@ -118,6 +125,7 @@ impl Refusal {
             Self::Misdirected => "This host has other rules for clients than the one that the connection was opened for.",
             Self::UriTooLong => "The request's target is too long.",
             Self::HeadTooLarge => "The request's head is too large or has too many fields.",
+            Self::Fault(_) => FAULT,
             Self::Version => "This version of HTTP is not spoken here.",
         }
     }
@@ -131,6 +139,9 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed(methods) => headers.push((ALLOW, allow(methods))),
             Self::Unavailable { retry_after, .. } => headers.push((RETRY_AFTER, HeaderValue::from(*retry_after))),
+            Self::Fault(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
+                headers.push((RETRY_AFTER, HeaderValue::from(1)))
+            }
             _ => {}
         }
         Problem {
@@ -197,6 +208,7 @@ mod tests {
             },
             Refusal::GatewayTimeout("late"),
             Refusal::Version,
+            Refusal::Fault(StatusCode::INTERNAL_SERVER_ERROR),
         ]
     }
 
@@ -230,7 +242,7 @@ mod tests {
     #[test]
     fn each_has_the_status_that_the_contract_names() {
         let statuses: Vec<u16> = all().iter().map(|refusal| refusal.status().as_u16()).collect();
-        assert_eq!(statuses, [400, 403, 404, 405, 408, 413, 414, 431, 501, 502, 503, 504, 505]);
+        assert_eq!(statuses, [400, 403, 404, 405, 408, 413, 414, 431, 501, 502, 503, 504, 505, 500]);
     }
 
     #[test]

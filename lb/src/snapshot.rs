@@ -9,7 +9,7 @@ use lb_config::{Action, Config, HashOn, Template};
 use crate::cache::Rules;
 use crate::observe::metrics::NO_ROUTE;
 use crate::observe::{AccessLog, Metrics, RouteMetrics, ServerMetrics, UpstreamMetrics};
-use crate::route::Router;
+use crate::route::{Router, Split};
 use crate::tls::{Tls, UpstreamTls};
 use crate::upstream::{Discovery, Registry, ResolveError, ResolvedUpstream, Server, Upstream, resolve};
 
@@ -37,8 +37,8 @@ pub struct RouteState {
     pub config: lb_config::Route,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
-    /// Index into [`Snapshot::upstreams`].
-    pub upstream: Option<usize>,
+    /// Which of [`Snapshot::upstreams`] a request goes to; `None`: to none.
+    pub split: Option<Split>,
     /// How its answers are cached; `None`: not at all.
     pub cache: Option<CacheState>,
 }
@@ -153,8 +153,8 @@ impl Snapshot {
             .iter()
             .map(|route| RouteState {
                 metrics: metrics.route(&route.name),
-                upstream: match route.action {
-                    Action::Forward { upstream, .. } => Some(upstream),
+                split: match &route.action {
+                    Action::Forward { split, .. } => Some(Split::new(split, |upstream| &*config.upstreams[upstream].name)),
                     _ => None,
                 },
                 cache: route.cache.as_ref().map(|cache| CacheState {

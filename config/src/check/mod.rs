@@ -13,6 +13,7 @@ mod server;
 mod sticky;
 mod servers;
 mod tls;
+mod traffic;
 mod upstream;
 
 pub(crate) use address::is_host_name;
@@ -20,7 +21,7 @@ pub(crate) use servers::file as servers_file;
 pub(crate) use upstream::{balance, upstream};
 
 use crate::fields::{Check, Fields};
-use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Upstream};
+use crate::model::{Action, Config, HostMatch, PathMatch, Rewrite, Route, Split, Upstream};
 use crate::problem::Report;
 use crate::raw::ROOT;
 use crate::read;
@@ -119,11 +120,13 @@ fn only_route(fields: &Fields<'_>, names: &[&str]) -> Option<Vec<Route>> {
             methods: Vec::new(),
             headers: Vec::new(),
             action: Action::Forward {
-                upstream: 0,
+                split: Split::whole(0),
                 rewrite: Rewrite::default(),
             },
             request_headers: Default::default(),
             response_headers: Default::default(),
+            mirror: None,
+            fault: None,
             cache: None,
             retry_idempotency_key: false,
             max_body: None,

@@ -4,9 +4,10 @@ use http::{HeaderValue, StatusCode};
 
 use super::header::{headers, request_headers, response_headers};
 use super::matching::{host, method, path, url_path};
+use super::traffic;
 use super::upstream::first_is_at;
 use crate::fields::{Check, Fields};
-use crate::model::{Action, HostMatch, PathMatch, Rewrite, Route, RouteCache, Template};
+use crate::model::{Action, HostMatch, PathMatch, Rewrite, Route, RouteCache, Split, Template};
 use crate::problem::{Report, any_of, quote};
 use crate::raw::{PLACEHOLDERS, REDIRECT, REDIRECTS, RESPOND, REWRITE, ROUTE, ROUTE_CACHE};
 use crate::read::{self, bad};
@@ -36,6 +37,8 @@ fn route(cx: &Check<'_>, node: &Node, names: &[&str], seen: &mut Vec<(Condition,
         .map(Option::unwrap_or_default);
     let match_headers = fields.read("headers", headers);
     let action = action(&fields, names);
+    let mirror = fields.optional("mirror", |cx, node| traffic::mirror(cx, node, names));
+    let fault = fields.optional("fault", traffic::fault);
     let request_headers = fields.optional("request_headers", request_headers).map(Option::unwrap_or_default);
     let response_headers = fields.optional("response_headers", response_headers).map(Option::unwrap_or_default);
     let cache = fields.optional("cache", cache);
@@ -59,6 +62,8 @@ fn route(cx: &Check<'_>, node: &Node, names: &[&str], seen: &mut Vec<(Condition,
         methods,
         headers: match_headers,
         action: action.filter(|_| is_new)?,
+        mirror: mirror?,
+        fault: fault?,
         request_headers: request_headers?,
         response_headers: response_headers?,
         cache: cache?,
@@ -107,17 +112,18 @@ fn only_once(cx: &Check<'_>, node: &Node, condition: Condition, seen: &mut Vec<(
     true
 }
 
-/// The one of `upstream`, `redirect` and `respond` that the route has.
+/// The one of `upstream`, `split`, `redirect` and `respond` that the route has.
 fn action(fields: &Fields<'_>, names: &[&str]) -> Option<Action> {
-    const ACTIONS: &[&str] = &["upstream", "redirect", "respond"];
+    const ACTIONS: &[&str] = &["upstream", "split", "redirect", "respond"];
     let rewrite = fields.optional("rewrite", rewrite).map(Option::unwrap_or_default);
     let upstream = fields.optional("upstream", |cx, node| upstream(cx, node, names));
+    let split = fields.optional("split", |cx, node| traffic::split(cx, node, names));
     let redirect = fields.optional("redirect", redirect);
     let respond = fields.optional("respond", respond);
     let given: Vec<(&str, &Node)> = ACTIONS.iter().filter_map(|name| Some((*name, fields.get(name)?))).collect();
     match given.as_slice() {
         [] => no_action(fields),
-        [("upstream", _)] => {}
+        [("upstream" | "split", _)] => {}
         [_] => only_with_upstream(fields)?,
         [(first, _), others @ ..] => {
             for (other, node) in others {
@@ -127,38 +133,44 @@ fn action(fields: &Fields<'_>, names: &[&str]) -> Option<Action> {
             return None;
         }
     }
-    let (rewrite, upstream, redirect, respond) = (rewrite?, upstream?, redirect?, respond?);
-    upstream
-        .map(|upstream| Action::Forward { upstream, rewrite })
+    let (rewrite, upstream, split, redirect, respond) = (rewrite?, upstream?, split?, redirect?, respond?);
+    split
+        .or(upstream.map(Split::whole))
+        .map(|split| Action::Forward { split, rewrite })
         .or(redirect)
         .or(respond)
 }
 
-/// A route that does nothing. One with an action of a later version has been told so.
+/// A route that does nothing.
 fn no_action(fields: &Fields<'_>) {
-    let Value::Table(table) = &fields.node.value else { return };
-    if table.get("split").is_none() {
-        let report = Report::at(fields.node.at, "the route does nothing");
-        fields.cx.report_missing(report.expected("`upstream`, `redirect` or `respond`"));
-    }
+    let report = Report::at(fields.node.at, "the route does nothing");
+    fields
+        .cx
+        .report_missing(report.expected("`upstream`, `split`, `redirect` or `respond`"));
 }
 
 /// Nothing is read and ignored: without an upstream there is no request to change, and no answer to cache.
 fn only_with_upstream(fields: &Fields<'_>) -> Option<()> {
     let mut right = Some(());
-    for name in ["rewrite", "request_headers", "cache", "retry_idempotency_key"] {
+    for name in ["rewrite", "request_headers", "cache", "mirror", "retry_idempotency_key"] {
         if let Some(node) = fields.get(name) {
             fields
                 .cx
-                .report(Report::at(node.at, format!("`{name}` has no meaning without `upstream`")).found(name));
+                .report(Report::at(node.at, format!("`{name}` has no meaning without `upstream` or `split`")).found(name));
             right = None;
         }
     }
     right
 }
 
-fn upstream(cx: &Check<'_>, node: &Node, names: &[&str]) -> Option<usize> {
+/// An upstream by its name; as its index.
+pub(super) fn upstream(cx: &Check<'_>, node: &Node, names: &[&str]) -> Option<usize> {
     let name = read::text(cx, node)?;
+    upstream_named(cx, node.at, &name, names)
+}
+
+/// The upstream of a name that stands at this place.
+pub(super) fn upstream_named(cx: &Check<'_>, at: Place, name: &str, names: &[&str]) -> Option<usize> {
     let index = names.iter().position(|known| *known == name);
     if index.is_none() {
         let expected = if names.is_empty() {
@@ -166,8 +178,8 @@ fn upstream(cx: &Check<'_>, node: &Node, names: &[&str]) -> Option<usize> {
         } else {
             any_of(names)
         };
-        let report = Report::at(node.at, format!("unknown upstream {}", quote(&name))).expected(expected);
-        cx.report_missing_table(report.found(&name).did_you_mean(nearest(&name, names.iter().copied())));
+        let report = Report::at(at, format!("unknown upstream {}", quote(name))).expected(expected);
+        cx.report_missing_table(report.found(name).did_you_mean(nearest(name, names.iter().copied())));
     }
     index
 }
@@ -211,7 +223,7 @@ fn cached_status(cx: &Check<'_>, node: &Node) -> Option<StatusCode> {
     status_code(status)
 }
 
-fn status_code(status: u64) -> Option<StatusCode> {
+pub(super) fn status_code(status: u64) -> Option<StatusCode> {
     StatusCode::from_u16(u16::try_from(status).ok()?).ok()
 }
 

@@ -8,6 +8,7 @@ mod overload;
 mod route;
 mod server;
 mod sticky;
+mod traffic;
 mod upstream;
 
 pub(crate) use hedge::*;
@@ -15,6 +16,7 @@ pub(crate) use overload::*;
 pub(crate) use route::*;
 pub(crate) use server::*;
 pub(crate) use sticky::*;
+pub(crate) use traffic::*;
 pub(crate) use upstream::*;
 
 /// A table of the file.
@@ -59,6 +61,8 @@ pub(crate) enum Shape {
     Number(&'static [u64]),
     /// A whole number from the one to the other.
     Integer(u64, u64),
+    /// A number from 0 to 100, with a fraction or without.
+    Percent,
     /// `true` or `false`.
     Boolean,
     /// A list of these.

@@ -1,7 +1,7 @@
 //! `[[routes]]` and its tables.
 
 use super::Shape::{Boolean, Duration, Integer, List, Number, Pattern, Size, Table, Text};
-use super::{HEADERS, Key, NETWORK, Preset, TableDef, URL_PATH, key};
+use super::{FAULT, HEADERS, Key, MIRROR, NETWORK, Preset, SPLIT, TableDef, URL_PATH, key};
 
 /// `redirect.status`.
 pub(crate) const REDIRECTS: &[u64] = &[301, 302, 303, 307, 308];
@@ -11,9 +11,9 @@ pub(crate) const PLACEHOLDERS: &[&str] = &["scheme", "host", "path", "query"];
 /// One of `[[routes]]`.
 pub(crate) static ROUTE: TableDef = TableDef {
     title: "[[routes]]",
-    about: "What is done with which requests. All conditions must hold; one of upstream, redirect and respond says what is done.",
+    about: "What is done with which requests. All conditions must hold; one of upstream, split, redirect and respond says what is done.",
     keys: ROUTE_KEYS,
-    later: &["split", "mirror", "rate_limit", "auth", "compress", "error_pages", "fault"],
+    later: &["rate_limit", "auth", "compress", "error_pages"],
 };
 
 const ROUTE_KEYS: &[Key] = &[
@@ -32,6 +32,11 @@ const ROUTE_KEYS: &[Key] = &[
     key("methods", List(&Text), "The methods that it takes; without it, every one."),
     key("headers", HEADERS, "Headers that the request must have, with exactly these values.").default(Preset::Table),
     key("upstream", Text, "The upstream that the request goes to."),
+    key(
+        "split",
+        SPLIT,
+        "The upstreams that the requests go to, with relative weights. A client keeps to its upstream as long as the weights stay.",
+    ),
     key("redirect", Table(&REDIRECT), "Sends the client elsewhere."),
     key("respond", Table(&RESPOND), "Answers the client at once."),
     key(
@@ -41,6 +46,8 @@ const ROUTE_KEYS: &[Key] = &[
     ),
     key("request_headers", Table(&HEADER_EDITS), "Edits of the request's headers."),
     key("response_headers", Table(&HEADER_EDITS), "Edits of the response's headers."),
+    key("mirror", Table(&MIRROR), "Sends a copy of requests to another upstream."),
+    key("fault", Table(&FAULT), "Delays or refuses requests on purpose, for drills."),
     key("cache", Table(&ROUTE_CACHE), "Caches responses. Off without it."),
     key(
         "retry_idempotency_key",

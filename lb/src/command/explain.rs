@@ -1,6 +1,9 @@
 //! `lb explain`: what would become of a request, found by the same code that serves requests, without sending anything.
 
+mod traffic;
+
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -24,6 +27,9 @@ pub(super) struct ExplainArgs {
     /// A header field; may repeat
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// The client's address, which a split goes by
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
     /// The URL that a client would ask for
     url: String,
 }
@@ -51,6 +57,7 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
 /// The request that is asked about.
 struct Asked {
     method: Method,
+    client: Option<IpAddr>,
     port: u16,
     scheme: &'static str,
     authority: HeaderValue,
@@ -82,6 +89,7 @@ impl Asked {
         let default_port = if scheme == "https" { 443 } else { 80 };
         Ok(Asked {
             method,
+            client: args.client.map(|client| client.to_canonical()),
             port: uri.port_u16().unwrap_or(default_port),
             scheme,
             authority,
@@ -128,6 +136,9 @@ fn explain(out: &mut String, config: &Config, request: &Asked) -> std::fmt::Resu
             )?;
             others(out, &router, request, &target)?;
             admission(out, config, route)?;
+            if let Some(fault) = &route.fault {
+                traffic::fault(out, fault)?;
+            }
             action(out, config, route, request, &target)
         }
         Found::MethodNotAllowed(allowed) => {
@@ -243,18 +254,22 @@ fn action(out: &mut String, config: &Config, route: &Route, request: &Asked, tar
                 None => writeln!(out, "redirects  nowhere: the request names no host"),
             }
         }
-        Action::Forward { upstream, rewrite: rule } => {
-            let upstream = &config.upstreams[*upstream];
-            cache(out, route, upstream, request, target)?;
+        Action::Forward { split, rewrite: rule } => {
+            let upstreams = traffic::split(out, config, split, request.client)?;
+            let upstreams: Vec<&Upstream> = upstreams.into_iter().map(|index| &config.upstreams[index]).collect();
+            cache(out, route, &upstreams, request, target)?;
             if let Some(path) = rewrite(rule, target) {
                 writeln!(out, "forwards   as {}", text(&path))?;
             }
-            servers(out, upstream)
+            for upstream in upstreams {
+                servers(out, upstream)?;
+            }
+            route.mirror.as_ref().map_or(Ok(()), |mirror| traffic::mirror(out, config, mirror))
         }
     }
 }
 
-fn cache(out: &mut String, route: &Route, upstream: &Upstream, request: &Asked, target: &Target<'_>) -> std::fmt::Result {
+fn cache(out: &mut String, route: &Route, upstreams: &[&Upstream], request: &Asked, target: &Target<'_>) -> std::fmt::Result {
     let Some(cache) = &route.cache else {
         return writeln!(out, "cache      off for this route");
     };
@@ -267,7 +282,8 @@ fn cache(out: &mut String, route: &Route, upstream: &Upstream, request: &Asked, 
         target.query(),
         &mut key,
     );
-    writeln!(out, "cache      key {:?} in upstream {}", text(&key), upstream.name)?;
+    let upstreams: Vec<&str> = upstreams.iter().map(|upstream| &*upstream.name).collect();
+    writeln!(out, "cache      key {:?} in upstream {}", text(&key), upstreams.join(" or "))?;
     match admit(request) {
         Ok(_) => writeln!(
             out,

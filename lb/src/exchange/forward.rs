@@ -13,6 +13,7 @@ use super::{Exchange, Turn, Wait, failure_status, repeat};
 use crate::admit::Forwarded;
 use crate::filter;
 use crate::reject::Refusal;
+use crate::snapshot::UpstreamState;
 use crate::upstream::{Lease, NoServer, RetryPermit, Server, ServerId, Wanted};
 
 /// What is known of the servers that were asked.
@@ -27,6 +28,8 @@ pub(super) struct Tries {
     pub(super) waiting: Option<Waiting>,
     /// What the client is told if no other server is found, after one has failed.
     failure: Option<Refusal>,
+    /// Upstreams of the route's split that turned out to have nobody.
+    pub(super) left: Vec<usize>,
     /// Tries that got a connection.
     pub(super) count: u32,
     /// One server was charged with this request's failure; that is enough.
@@ -100,7 +103,7 @@ impl Failure {
         !matches!(self, Failure::Connect | Failure::ConnectTimeout)
     }
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Failure::Connect => "no connection",
             Failure::ConnectTimeout => "no connection in time",
@@ -186,11 +189,11 @@ impl Exchange {
         Turn::Ask(server)
     }
 
-    fn next_lease(&mut self, now: Instant) -> Result<Lease, Turn> {
+    pub(super) fn next_lease(&mut self, now: Instant) -> Result<Lease, Turn> {
         if let Some(waiting) = self.tries.waiting.take() {
             return self.waited(waiting);
         }
-        match self.pick(now) {
+        match self.pick_of_split(now) {
             Ok(lease) => Ok(lease),
             Err(NoServer::AllFull) => self.line_up(None),
             Err(why) => Err(Turn::Refuse(self.no_server(why))),
@@ -205,7 +208,7 @@ impl Exchange {
         }
     }
 
-    fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
+    pub(super) fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
         self.pick_beside(&self.tries.tried, now)
     }
 
@@ -325,9 +328,10 @@ impl Exchange {
         {
             return false;
         }
-        let Some(upstream) = self.upstream() else { return false };
         let waits = after != After::Answer && self.tries.spare.is_none();
-        let lease = match self.pick(Instant::now()) {
+        let picked = self.pick_of_split(Instant::now());
+        let Some(upstream) = self.upstream() else { return false };
+        let lease = match picked {
             Ok(lease) => Some(lease),
             Err(NoServer::AllFull) if waits && upstream.upstream.config().queue.is_some() => None,
             Err(_) => return false,
@@ -362,20 +366,36 @@ impl Exchange {
     /// Makes the head that is sent to the server out of a copy of the one received: what ends here goes, what `lb` says about the client
     /// comes, and the route's edits have the last word.
     pub fn edit_request(&self, received: &impl RequestHead, out: &mut impl Editor) {
+        let server = self.tries.lease.as_ref().map(|lease| &**lease.server());
+        self.edit_for(self.upstream(), server, received, out);
+        self.edit_by_route(out);
+    }
+
+    /// All but the route's edits, for a server of that upstream.
+    pub(super) fn edit_for(
+        &self,
+        upstream: Option<&UpstreamState>,
+        server: Option<&Server>,
+        received: &impl RequestHead,
+        out: &mut impl Editor,
+    ) {
         filter::request_hop(received, out);
         // Met here already.
         out.remove(&header::EXPECT);
         Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
         self.edit_fetch(out);
-        if let Some(host) = self.upstream().and_then(|upstream| upstream.upstream.config().host.as_ref()) {
+        if let Some(host) = upstream.and_then(|upstream| upstream.upstream.config().host.as_ref()) {
             out.set(&header::HOST, host.clone());
         } else if received.authority().is_empty()
-            && let Some(lease) = &self.tries.lease
-            && let Ok(host) = HeaderValue::from_str(lease.server().host())
+            && let Some(server) = server
+            && let Ok(host) = HeaderValue::from_str(server.host())
         {
             // HTTP/1.0 need not name one, HTTP/1.1 must (RFC 9112 §3.2): the server's own, as by nginx.
             out.set(&header::HOST, host);
         }
+    }
+
+    pub(super) fn edit_by_route(&self, out: &mut impl Editor) {
         if let Some(route) = self.route() {
             filter::edit(&route.config.request_headers, out);
         }

@@ -5,9 +5,11 @@
 //!
 //! | the engine says | the exchange answers |
 //! | --- | --- |
-//! | [`Exchange::request`]: here is a request head | [`Decision`]: refuse, answer, serve a stored object, wait for one, or forward |
+//! | [`Exchange::request`]: here is a request head | [`Decision`]: refuse, answer, serve a stored object, wait for one or for a time, or forward |
+//! | [`Exchange::joined`], [`Exchange::delayed`]: I have waited | the same |
 //! | [`Exchange::server`]: I need a server | [`Turn`]: this one, wait and ask again, or a refusal |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
+//! | [`Exchange::forwarding`], [`Exchange::copy`]: it goes to a server; all of it has | whether a copy goes to a mirror |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
 //! | [`Exchange::hedge`]: it has not answered for some time | another server to ask as well, or none |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
@@ -19,13 +21,16 @@
 mod answer;
 mod caching;
 mod deadline;
+mod fault;
 mod forward;
 pub mod head;
 mod hedge;
 mod queue;
+mod mirror;
 mod record;
 mod repeat;
 mod request;
+mod split;
 mod turn;
 
 use std::sync::Arc;
@@ -37,6 +42,7 @@ pub use answer::{Means, Verdict, X_LB_DRAIN};
 pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
 pub use hedge::Fall;
+pub use mirror::Copy;
 pub use record::Outcome;
 pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
@@ -91,15 +97,21 @@ pub struct Exchange {
     repeatable: bool,
     /// Index into the snapshot's routes.
     route: Option<usize>,
+    /// Index into the snapshot's upstreams: chosen once, and valid for all that follows; see `split`.
+    upstream: Option<usize>,
     /// Bytes of body that the client has sent so far.
     received: u64,
     max_body: u64,
     /// Why `lb` answers by itself, if it does.
     refusal: Option<Refusal>,
+    /// It was delayed or refused on purpose.
+    injected: bool,
     tries: Tries,
     /// The upstream as a newer configuration has it, if the request has waited until then.
     moved: Option<Moved>,
     caching: Caching,
+    /// A copy of it goes to the route's mirror, once it has gone whole to a server itself.
+    copies: bool,
 }
 
 impl Exchange {
@@ -118,12 +130,15 @@ impl Exchange {
             method: Method::GET,
             repeatable: false,
             route: None,
+            upstream: None,
             received: 0,
             max_body: snapshot.config.limits.max_body,
             refusal: None,
+            injected: false,
             tries: Tries::default(),
             moved: None,
             caching: Caching::default(),
+            copies: false,
             origin,
             snapshot,
             proxy: Arc::clone(proxy),
@@ -198,7 +213,7 @@ impl Exchange {
         if let Some(moved) = &self.moved {
             return Some(moved.upstream());
         }
-        self.route()?.upstream.map(|index| &self.snapshot.upstreams[index])
+        self.upstream.map(|index| &self.snapshot.upstreams[index])
     }
 }
 

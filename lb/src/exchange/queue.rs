@@ -66,6 +66,7 @@ impl Exchange {
                 // A configuration has come between handing it over and now; the request begins again where it stands now.
                 None => self.line_up(Some(waiting.until)),
             },
+            Some(Err(_)) if self.tries.count == 0 && self.turn_to_another() => self.next_lease(Instant::now()),
             Some(Err(why)) => Err(Turn::Refuse(self.no_server(why))),
             None if Instant::now() < waiting.until => Err(self.wait_on(waiting)),
             None => {

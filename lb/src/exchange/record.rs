@@ -8,7 +8,7 @@ use super::Exchange;
 use super::head::RequestHead;
 use crate::cache::Status;
 use crate::observe::{CacheOutcome, Record, Text};
-use crate::reject::Refusal;
+use crate::reject::{FAULT, Refusal};
 
 /// How it ended, as only the engine knows it.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,7 @@ impl Exchange {
     pub fn record(&mut self, head: &impl RequestHead, outcome: Outcome) {
         let duration = self.started.elapsed();
         self.release();
+        self.drop_copy();
         self.caching.let_go();
         let status = match outcome.status {
             Some(status) if !outcome.client_left => status,
@@ -67,7 +68,7 @@ impl Exchange {
             tries: u8::try_from(self.tries.count).unwrap_or(u8::MAX),
             upstream_duration: self.tries.answered_after,
             cache: self.caching.status.map(Status::label),
-            error: self.refusal.as_ref().map(Refusal::detail),
+            error: self.refusal.as_ref().map(Refusal::detail).or(self.injected.then_some(FAULT)),
         });
     }
 }

@@ -1,5 +1,7 @@
 //! From the request head to the decision what to do with it: limits, route, admission, cache.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lb_config::{Action, HashOn};
@@ -23,6 +25,8 @@ pub enum Decision {
     Hit(Hit),
     /// An object that is still arriving answers it.
     Stream(Reader),
+    /// It is to wait so long, then tell [`Exchange::delayed`].
+    Delay(Duration),
     /// Another request is fetching the answer: wait for it, then tell [`Exchange::joined`].
     Wait(Follower),
     /// A server answers it.
@@ -81,6 +85,19 @@ impl Exchange {
         if content_length(head).is_some_and(|length| length > self.max_body) {
             return Err(Refusal::BodyTooLarge);
         }
+        if let Some(decision) = route.fault.as_ref().and_then(|fault| self.inject(fault)) {
+            return Ok(decision);
+        }
+        self.act(head)
+    }
+
+    /// Does what the route is there for.
+    pub(super) fn act(&mut self, head: &impl RequestHead) -> Result<Decision, Refusal> {
+        let snapshot = self.snapshot.clone();
+        let Some(route) = self.route.map(|index| &snapshot.routes[index].config) else {
+            return Err(Refusal::NoRoute);
+        };
+        let target = Target::parse(head.target());
         match &route.action {
             Action::Forward { .. } => {
                 self.arrive(head, &target);
@@ -130,6 +147,7 @@ impl Exchange {
 
     /// The request is one for its upstream.
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
+        self.choose_upstream();
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
         let cookies = upstream.upstream.cookies();
@@ -145,7 +163,7 @@ impl Exchange {
         self.set_deadline();
     }
 
-    fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
+    pub(super) fn hash(&self, on: &HashOn, head: &impl RequestHead, target: &Target<'_>) -> u64 {
         match on {
             HashOn::ClientIp => hash_address(self.client.address),
             HashOn::Path => hash_key(target.forward()),

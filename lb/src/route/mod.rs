@@ -28,6 +28,7 @@ mod precedence;
 #[cfg(test)]
 mod properties;
 mod rewrite;
+mod split;
 mod table;
 mod target;
 mod template;
@@ -42,6 +43,7 @@ use lb_config::{HostMatch, PathMatch, Route};
 use crate::exchange::head::RequestHead;
 pub use explain::{Explained, Mismatch, Verdict};
 pub use rewrite::rewrite;
+pub use split::Split;
 use table::{Paths, RouteIndex};
 pub use target::Target;
 pub use template::{location, render};

@@ -30,9 +30,10 @@ pub struct Engines {
 
 impl Engines {
     fn new(proxy: &Arc<Proxy>) -> Arc<Self> {
+        let relay = Relay::new(proxy.clone());
         Arc::new(Self {
-            relay: Relay::new(proxy.clone()),
-            pingora: Engine::new(proxy.clone(), pool(proxy)),
+            pingora: Engine::new(proxy.clone(), relay.mirror().clone(), pool(proxy)),
+            relay,
             proxy: proxy.clone(),
         })
     }

@@ -27,6 +27,7 @@ const METRICS: &[&str] = &[
     "lb_queue_timeouts_total",
     "lb_hedges_total",
     "lb_discovery_failures_total",
+    "lb_mirrored_total",
     "lb_cache_requests_total",
     "lb_cache_bytes",
     "lb_cache_objects",
@@ -119,13 +120,17 @@ async fn every_key_is_documented_with_its_range_and_default_and_no_other() {
 async fn every_metric_is_documented_with_its_labels_and_is_there() {
     let origin = Origin::start(|_| Reply::text("a").header("Cache-Control", "max-age=60")).await;
     let lb = Lb::start(&format!(
-        "[upstreams.app]\nservers = [{}]\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}\n",
+        "[upstreams.app]\nservers = [{}]\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}\nmirror = {{ upstream = \"app\" }}\n",
         servers(&[origin.addr()])
     ))
     .await;
     lb.get("/").await;
     // what is counted last
-    until("the request is counted", async || lb.metrics().await.has("lb_cache_requests_total")).await;
+    until("the request is counted", async || {
+        let metrics = lb.metrics().await;
+        metrics.has("lb_cache_requests_total") && metrics.has("lb_mirrored_total")
+    })
+    .await;
     let text = lb.admin_get("/metrics").await.text();
     let there: BTreeSet<&str> = text
         .lines()

@@ -19,3 +19,5 @@ mod reload;
 mod retrying;
 #[path = "../tls/main.rs"]
 mod tls;
+#[path = "../traffic/main.rs"]
+mod traffic;

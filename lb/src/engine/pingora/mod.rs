@@ -7,6 +7,7 @@
 //! and has no deadline for a whole head. pingora then parses the same bytes again, and reads the body through a [`ClientStream`] that
 //! ends where the request ends.
 
+mod copy;
 mod failure;
 mod heads;
 mod peer;
@@ -24,6 +25,7 @@ use pingora_proxy::{HttpProxy, Session};
 use tokio::sync::watch;
 
 use super::h1::{ClientControl, ClientStream};
+use super::relay::Mirror;
 use crate::admit::{Peer, Scheme};
 use crate::exchange::{Handshake, Origin};
 use crate::proxy::Proxy;
@@ -45,8 +47,8 @@ struct Connection {
 }
 
 impl Engine {
-    /// An engine for a worker. `pool`: idle upstream connections that it keeps at most, all servers together.
-    pub fn new(proxy: Arc<Proxy>, pool: usize) -> Engine {
+    /// An engine for a worker. `pool`: idle upstream connections that it keeps at most, all servers together. `mirror` sends its copies.
+    pub fn new(proxy: Arc<Proxy>, mirror: Mirror, pool: usize) -> Engine {
         let conf = ServerConf {
             threads: 1,
             ca_file: Some(NO_ROOTS.to_owned()),
@@ -55,7 +57,7 @@ impl Engine {
             max_retries: usize::MAX,
             ..ServerConf::default()
         };
-        let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone()));
+        let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone(), mirror));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(proxy.snapshot().config.limits.idle_timeout);
         pingora.server_options = Some(options);

@@ -13,9 +13,11 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use super::copy::Gathered;
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
 use super::{Connection, failure, of_http2, peer, presence, reply};
 use crate::cache::Follower;
+use crate::engine::relay::Mirror;
 use crate::exchange::{Decision, Exchange, Means, Outcome, Sent, Turn, Verdict};
 use crate::filter;
 use crate::proxy::Proxy;
@@ -29,6 +31,7 @@ const REFUSED: ErrorType = ErrorType::Custom("refused");
 /// pingora's callbacks.
 pub(super) struct Phases {
     proxy: Arc<Proxy>,
+    mirror: Mirror,
 }
 
 /// What one request carries through the phases.
@@ -38,11 +41,12 @@ pub(super) struct Context {
     exchange: Option<Exchange>,
     client_left: bool,
     answer_begun: bool,
+    gathered: Gathered,
 }
 
 impl Phases {
-    pub(super) fn new(proxy: Arc<Proxy>) -> Phases {
-        Phases { proxy }
+    pub(super) fn new(proxy: Arc<Proxy>, mirror: Mirror) -> Phases {
+        Phases { proxy, mirror }
     }
 
     fn begin(&self, session: &Session, ctx: &mut Context) {
@@ -122,11 +126,19 @@ impl ProxyHttp for Phases {
         let unannounced = session.req_header().version == Version::HTTP_2 && !session.as_downstream_mut().is_body_empty();
         let body = if unannounced { Body::Follows } else { Body::Announced };
         let mut decision = exchange.request(&Request(session.req_header(), body));
-        while let Decision::Wait(follower) = decision {
-            decision = Phases::wait(session, exchange, follower).await?;
+        loop {
+            decision = match decision {
+                Decision::Wait(follower) => Phases::wait(session, exchange, follower).await?,
+                Decision::Delay(delay) => {
+                    presence::unless_gone(session, tokio::time::sleep(delay)).await?;
+                    exchange.delayed(&Request(session.req_header(), body))
+                }
+                _ => break,
+            };
         }
         match decision {
             Decision::Forward => {
+                exchange.forwarding(&Request(session.req_header(), body));
                 // Others may come to wait for what this request fetches.
                 if exchange.leads()
                     && let Some(connection) = &ctx.connection
@@ -151,7 +163,7 @@ impl ProxyHttp for Phases {
             },
             Decision::Hit(hit) => reply::hit(session, exchange, &hit).await?,
             Decision::Stream(reader) => reply::stream(session, exchange, reader).await?,
-            Decision::Wait(_) => return Err(Error::new_in(REFUSED)),
+            Decision::Wait(_) | Decision::Delay(_) => return Err(Error::new_in(REFUSED)),
         }
         Ok(true)
     }
@@ -205,6 +217,7 @@ impl ProxyHttp for Phases {
         let Some(exchange) = ctx.exchange.as_ref() else {
             return Err(Error::new_in(REFUSED));
         };
+        ctx.gathered.restart(exchange);
         let received = Request(session.req_header(), Body::Announced);
         edit_request(out, |fields| {
             exchange.edit_request(&received, fields);
@@ -223,13 +236,15 @@ impl ProxyHttp for Phases {
             // pingora would write it as the last chunk, and then the last chunk.
             *body = None;
         }
-        let (Some(exchange), Some(piece)) = (ctx.exchange.as_mut(), body.as_ref()) else {
-            return Ok(());
-        };
+        let Some(exchange) = ctx.exchange.as_mut() else { return Ok(()) };
         if session.was_upgraded() {
             return Ok(());
         }
-        exchange.request_body(piece.len()).map_err(|_| Error::new_down(REFUSED))
+        if let Some(piece) = body {
+            exchange.request_body(piece.len()).map_err(|_| Error::new_down(REFUSED))?;
+        }
+        ctx.gathered.pass(body.as_ref(), end, session.req_header(), exchange, &self.mirror);
+        Ok(())
     }
 
     async fn upstream_response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {

@@ -113,7 +113,7 @@ pub(super) async fn dial(server: &Server, tls: Option<&Arc<UpstreamTls>>, limit:
     }
 }
 
-async fn open(server: &Server, tls: Option<&Arc<UpstreamTls>>) -> io::Result<Connection> {
+pub(super) async fn open(server: &Server, tls: Option<&Arc<UpstreamTls>>) -> io::Result<Connection> {
     let socket = Socket::connect(server.address()).await?;
     let transport = match tls {
         None => Transport::Plain(socket),

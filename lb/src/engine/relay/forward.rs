@@ -18,7 +18,7 @@ use super::spare::Spare;
 use super::upload::{Upload, UploadError};
 use super::upstream::Connection;
 use super::{Ended, Relay, date, tunnel};
-use crate::engine::h1::{ClientStream, Request, ResponseFraming};
+use crate::engine::h1::{ClientStream, Head, Request, ResponseFraming};
 use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 use crate::exchange::{Exchange, Failure, Means, Next, Sent, Verdict};
 use crate::filter;
@@ -30,6 +30,7 @@ pub(super) const INTERIM: usize = 64;
 impl Relay {
     /// Has the request answered by a server.
     pub(super) async fn forward(&self, client: &mut ClientStream, request: &Request, exchange: &mut Exchange) -> Ended {
+        exchange.forwarding(&request.head());
         // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
         if request.parsed().expect_continue() && !client.is_body_done() {
             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -123,7 +124,12 @@ impl Relay {
         begin(request, exchange, upload);
         for _ in 0..INTERIM {
             let mut asking = Asking::default();
-            poll_fn(|cx| asking.poll(client, connection, exchange, upload, cx)).await?;
+            poll_fn(|cx| {
+                let answered = asking.poll(client, connection, exchange, upload, cx);
+                self.copy(request, exchange, upload);
+                answered
+            })
+            .await?;
             if is_final(request, connection)? {
                 return Ok(exchange.answer(&request.head(), &connection.head(), means(upload)));
             }
@@ -183,7 +189,11 @@ impl Relay {
             if sending {
                 match upload.poll(client, &mut server, exchange, cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Ok(()) | Err(UploadError::Server | UploadError::Stalled)) => sending = false,
+                    Poll::Ready(Ok(())) => {
+                        sending = false;
+                        self.copy(request, exchange, &upload);
+                    }
+                    Poll::Ready(Err(UploadError::Server | UploadError::Stalled)) => sending = false,
                     Poll::Ready(Err(UploadError::Gone)) if exchange.feeds_others() => {
                         sending = false;
                         client.give_up();
@@ -260,6 +270,19 @@ pub(super) fn means(upload: &Upload) -> Means {
 
 /// The head for the server.
 fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange) {
+    write_head(out, request, exchange, exchange.kept_connections() > 0, |head, editor| {
+        exchange.edit_request(head, editor);
+    });
+}
+
+/// The head for a server, edited so.
+pub(super) fn write_head(
+    out: &mut BytesMut,
+    request: &Request,
+    exchange: &Exchange,
+    keep: bool,
+    edit: impl FnOnce(&Head<'_>, &mut HeadEditor<'_>),
+) {
     let head = request.head();
     out.clear();
     out.extend_from_slice(head.method().as_str().as_bytes());
@@ -274,8 +297,8 @@ fn write_request(out: &mut BytesMut, request: &Request, exchange: &Exchange) {
         // HTTP/1.0 in absolute form: the authority becomes the field (RFC 9112 §3.2.2).
         editor.put("host", head.authority());
     }
-    exchange.edit_request(&head, &mut editor);
-    if exchange.kept_connections() == 0 {
+    edit(&head, &mut editor);
+    if !keep {
         editor.put("connection", b"close");
     }
     editor.finish();

@@ -87,6 +87,15 @@ impl Lane {
 }
 
 impl Race {
+    /// The request on its way, to the one and to the other.
+    fn uploads(&self) -> impl Iterator<Item = &Upload> {
+        let second = match &self.second {
+            Second::Asked(lane) => Some(&lane.upload),
+            _ => None,
+        };
+        self.first.iter().map(|lane| &lane.upload).chain(second)
+    }
+
     fn poll(&mut self, client: &mut ClientStream, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<Event> {
         if let Some(first) = &mut self.first
             && let Poll::Ready(heard) = first.poll(client, exchange, cx)
@@ -164,7 +173,12 @@ impl Relay {
         };
         let mut interims = 0;
         loop {
-            match poll_fn(|cx| race.poll(client, exchange, cx)).await {
+            let event = poll_fn(|cx| {
+                let event = race.poll(client, exchange, cx);
+                race.uploads().for_each(|upload| self.copy(request, exchange, upload));
+                event
+            });
+            match event.await {
                 Event::Due => race.second = self.second(exchange),
                 Event::Dialled(Ok(connection)) => race.second = second_lane(&mut race, request, exchange, connection),
                 Event::Dialled(Err(failure)) => {

@@ -20,6 +20,7 @@ mod download;
 mod edit;
 mod forward;
 mod hedge;
+mod mirror;
 mod pool;
 mod spare;
 mod splice;
@@ -30,7 +31,7 @@ mod upstream;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -38,12 +39,14 @@ use super::h1::{ClientStream, Request};
 use crate::cache::Follower;
 use crate::exchange::{Decision, Exchange, Origin, Outcome};
 use crate::proxy::Proxy;
+pub use mirror::{Message, Mirror};
 use pool::Pool;
 
 /// One worker's engine.
 pub struct Relay {
     proxy: Arc<Proxy>,
     pool: Arc<Pool>,
+    mirror: Mirror,
 }
 
 /// How a request ended.
@@ -76,7 +79,13 @@ impl Relay {
     pub fn new(proxy: Arc<Proxy>) -> Self {
         let pool = Arc::new(Pool::default());
         tokio::spawn(pool.clone().keep_swept());
-        Self { proxy, pool }
+        let mirror = Mirror::new(pool.clone());
+        Self { proxy, pool, mirror }
+    }
+
+    /// What sends copies of requests, for whoever serves requests on this worker.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
     }
 
     /// Serves the request whose head `client` has read. Whether another one may follow.
@@ -104,6 +113,10 @@ impl Relay {
                 Decision::Stream(reader) => return self.stream(client, request, exchange, reader).await,
                 Decision::Refuse(refusal) => return self.refuse(client, request, exchange, &refusal).await,
                 Decision::Respond(reply) => return self.respond(client, request, exchange, &reply).await,
+                Decision::Delay(delay) => match pause(client, delay).await {
+                    true => decision = exchange.delayed(&request.head()),
+                    false => return Ended::left(None, 0),
+                },
                 Decision::Wait(follower) => match wait(client, request, exchange, follower).await {
                     Some(next) => decision = next,
                     None => return Ended::left(None, 0),
@@ -115,6 +128,14 @@ impl Relay {
     /// Whether the client's connection may carry another request, as far as the request and this process are concerned.
     fn keeps(&self, request: &Request) -> bool {
         request.parsed().keep_alive() && !self.proxy.draining()
+    }
+}
+
+/// Waits. Whether the client is still there.
+async fn pause(client: &mut ClientStream, delay: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(delay) => true,
+        () = poll_fn(|cx| client.poll_gone(cx)) => false,
     }
 }
 

@@ -91,6 +91,11 @@ impl Upload {
         self.kept
     }
 
+    /// The body as it came, once all of it has been sent, if it was short enough to be kept.
+    pub(super) fn kept_body(&self) -> Option<&[u8]> {
+        (self.kept && self.done).then_some(&self.body)
+    }
+
     /// Ends: the answer comes from a server that was asked before. `whole`: it was sent everything.
     pub(super) fn leave(&mut self, whole: bool) {
         self.done = whole;

@@ -18,6 +18,7 @@
 mod codes;
 mod counter;
 mod histogram;
+mod mirror;
 mod render;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ use http::{Method, StatusCode};
 use codes::Codes;
 pub use counter::Counter;
 pub use histogram::{Histogram, Snapshot};
+use mirror::Mirrored;
+pub use mirror::{MirrorOutcome, Mirroring};
 pub use render::{CONTENT_TYPE, Gauges, ServerGauges, UpstreamGauges};
 
 /// The `route` of requests that matched none.
@@ -162,6 +165,7 @@ pub struct RouteMetrics {
     requests: [Codes; METHODS.len()],
     duration: Histogram,
     cache: [Counter; CacheOutcome::ALL.len()],
+    mirrored: Mirrored,
 }
 
 impl RouteMetrics {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prometheus::TextEncoder;
 use prometheus::proto;
 
-use super::{CacheOutcome, Handles, METHODS, Metrics, Snapshot, UpstreamMetrics};
+use super::{CacheOutcome, Handles, METHODS, Metrics, MirrorOutcome, Snapshot, UpstreamMetrics};
 use crate::observe::{REVISION, VERSION};
 
 /// The media type of [`Metrics::render`].
@@ -132,6 +132,16 @@ fn routes(handles: &Handles, page: &mut Page) {
         "Requests on cached routes, by what the cache did.",
         outcomes,
     );
+    let mirrored = handles
+        .routes
+        .iter()
+        .map(|(route, metrics)| (route, &metrics.mirrored.outcomes))
+        .filter(|(_, outcomes)| outcomes.iter().any(|counter| counter.get() > 0));
+    let mirrored = mirrored.flat_map(|(route, outcomes)| {
+        let outcomes = MirrorOutcome::ALL.iter().zip(outcomes);
+        outcomes.map(|(outcome, counter)| (labels([("route", route), ("result", outcome.name())]), counter.get()))
+    });
+    page.counter("lb_mirrored_total", "Copies of requests, by what became of them.", mirrored);
 }
 
 fn upstreams(handles: &Handles, page: &mut Page) {
