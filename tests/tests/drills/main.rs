@@ -12,6 +12,7 @@ mod all_down;
 mod broken_file;
 mod crash;
 mod cut;
+mod dns;
 mod drain;
 mod hang;
 mod killing;
