@@ -17,6 +17,10 @@ use ipnet::IpNet;
 use crate::check::is_host_name;
 use crate::mentions::Mentions;
 
+mod overload;
+
+pub use overload::Queue;
+
 /// A whole configuration: the file and all that it includes.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -187,6 +191,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Retries; `None` when they are `"off"`.
     pub retry: Option<Retry>,
+    /// Where requests wait while every server is at its limit; `None`: they do not.
+    pub queue: Option<Queue>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }

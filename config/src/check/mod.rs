@@ -6,6 +6,7 @@ mod address;
 mod header;
 mod health;
 mod matching;
+mod overload;
 mod route;
 mod server;
 mod tls;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::address::address;
 use super::header::host_value;
 use super::health::{health_check, passive_health};
+use super::overload::queue;
 use super::tls;
 use crate::fields::{Check, Fields};
 use crate::model::{Address, Balance, HashOn, Protocol, Retry, RetryOn, Timeouts, Upstream, UpstreamServer};
@@ -32,6 +33,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let passive_health = fields.read("passive_health", |cx, node| read::off_or_table(cx, node, passive_health));
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
+    let queue = fields.optional("queue", queue);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -44,6 +46,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         passive_health: passive_health?,
         timeouts: timeouts?,
         retry: retry?,
+        queue: queue?,
         keepalive: keepalive?,
     })
 }

@@ -3,10 +3,12 @@
 //! This is data, and the only list of keys there is. [`crate::fields`] reads tables by it and refuses what is not in it, [`crate::schema`]
 //! prints it for editors, and the defaults of a reader are those that the schema shows. So the three cannot drift apart.
 
+mod overload;
 mod route;
 mod server;
 mod upstream;
 
+pub(crate) use overload::*;
 pub(crate) use route::*;
 pub(crate) use server::*;
 pub(crate) use upstream::*;

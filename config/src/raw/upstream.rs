@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]` and its tables.
 
 use super::Shape::{Boolean, Duration, Either, Integer, List, OneOf, Pattern, Table, Text};
-use super::{Choice, Key, MANY, OFF, Preset, Shape, TableDef, URL_PATH, key};
+use super::{Choice, Key, MANY, OFF, Preset, QUEUE, Shape, TableDef, URL_PATH, key};
 
 /// `balance`.
 pub(crate) const BALANCE: Choice = Choice {
@@ -39,7 +39,6 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
         "panic_percent",
         "slow_start",
         "circuit_breaker",
-        "queue",
         "adaptive_concurrency",
         "hedge",
         "sticky",
@@ -73,6 +72,11 @@ const UPSTREAM_KEYS: &[Key] = &[
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),
+    key(
+        "queue",
+        Table(&QUEUE),
+        "Where requests wait while every server is at its limit. Without it, they get 503 at once.",
+    ),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];
 

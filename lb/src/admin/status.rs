@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::observe::{Gauges, ServerGauges, ServerMetrics};
+use crate::observe::{Gauges, ServerGauges, ServerMetrics, UpstreamGauges};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
 use crate::upstream::State;
@@ -52,6 +52,8 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its algorithm.
     pub balance: String,
+    /// Requests that wait for a server; `None`: it has no queue.
+    pub queued: Option<usize>,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
 }
@@ -159,6 +161,7 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
     UpstreamStatus {
         name: state.upstream.name().to_string(),
         balance: state.upstream.config().balance.name().to_string(),
+        queued: state.upstream.queued(),
         servers: servers.collect(),
     }
 }
@@ -184,8 +187,12 @@ fn route(state: &RouteState) -> RouteStatus {
 
 /// What is counted elsewhere, for the metrics.
 pub(super) fn gauges(proxy: &Proxy) -> Gauges {
-    let mut servers = Vec::new();
+    let (mut upstreams, mut servers) = (Vec::new(), Vec::new());
     for state in &proxy.snapshot().upstreams {
+        upstreams.push(UpstreamGauges {
+            upstream: state.upstream.name().clone(),
+            queued: state.upstream.queued().unwrap_or(0) as u64,
+        });
         servers.extend(state.upstream.servers().iter().map(|server| {
             let now = server.status();
             ServerGauges {
@@ -198,6 +205,7 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
         }));
     }
     Gauges {
+        upstreams,
         servers,
         cache_bytes: proxy.cache.bytes(),
         cache_objects: proxy.cache.objects(),

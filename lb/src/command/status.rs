@@ -58,7 +58,8 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
         config.file, config.loaded_at, config.reloads_ok, config.reloads_failed
     )?;
     for upstream in &status.upstreams {
-        writeln!(out, "\nupstream {} ({})", upstream.name, upstream.balance)?;
+        let waiting = upstream.queued.map(|queued| format!(", {queued} waiting")).unwrap_or_default();
+        writeln!(out, "\nupstream {} ({}{waiting})", upstream.name, upstream.balance)?;
         writeln!(
             out,
             "  {:<28} {:<10} {:>6} {:>9} {:>10} {:>9}",

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http::{HeaderName, StatusCode};
 
-use super::forward::Spare;
+use super::forward::{After, Spare};
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::{Exchange, failure_status};
 use crate::cache::{CACHE_PURGE, CACHE_TAG};
@@ -84,7 +84,7 @@ impl Exchange {
     fn retry_elsewhere(&mut self, keeps: bool) -> bool {
         let Some(failed) = self.tries.lease.take() else { return false };
         self.tries.tried.push(failed.server().id());
-        if !self.switch(true) {
+        if !self.switch(After::Answer) {
             self.tries.lease = Some(failed);
             return false;
         }

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::deadline::LATE;
 use super::head::{Editor, RequestHead};
+use super::queue::Waiting;
 use super::{Exchange, Turn, Wait, failure_status, repeat};
 use crate::admit::Forwarded;
 use crate::filter;
@@ -21,6 +22,10 @@ pub(super) struct Tries {
     /// The last server that was asked, for the log when its lease is back.
     pub(super) last: Option<Arc<Server>>,
     pub(super) tried: Vec<ServerId>,
+    /// The place in the line, while all are full.
+    pub(super) waiting: Option<Waiting>,
+    /// What the client is told if no other server is found, after one has failed.
+    failure: Option<Refusal>,
     /// Tries that got a connection.
     pub(super) count: u32,
     /// One server was charged with this request's failure; that is enough.
@@ -135,6 +140,18 @@ pub enum Next {
     GiveUp(Refusal),
 }
 
+/// What a try has come to that is not the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// There was no connection.
+    NoConnection,
+    /// There was one, and no answer.
+    NoAnswer,
+    /// An answer, which could be better. Where no other server has room, it stands: the request was served, though badly, and waiting for
+    /// more would only add to what is too much.
+    Answer,
+}
+
 impl Exchange {
     /// The server to ask now: the one of the lease that is held, or a new one. Or what to wait for first. A refusal is for the client unless an
     /// answer stands, as in [`Next::GiveUp`].
@@ -148,9 +165,9 @@ impl Exchange {
         }
         let lease = match self.tries.lease.take() {
             Some(lease) => lease,
-            None => match self.pick(now) {
+            None => match self.next_lease(now) {
                 Ok(lease) => lease,
-                Err(why) => return Turn::Refuse(self.no_server(why)),
+                Err(turn) => return turn,
             },
         };
         let server = lease.server().clone();
@@ -160,28 +177,41 @@ impl Exchange {
         Turn::Ask(server)
     }
 
-    fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
-        let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
-        let wanted = Wanted {
+    fn next_lease(&mut self, now: Instant) -> Result<Lease, Turn> {
+        if let Some(waiting) = self.tries.waiting.take() {
+            return self.waited(waiting);
+        }
+        match self.pick(now) {
+            Ok(lease) => Ok(lease),
+            Err(NoServer::AllFull) => self.line_up(None),
+            Err(why) => Err(Turn::Refuse(self.no_server(why))),
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted {
             hash: self.tries.hash,
             tried: &self.tries.tried,
             sticky: None,
-        };
-        upstream.upstream.pick_at(&wanted, now)
+        }
     }
 
-    fn no_server(&self, why: NoServer) -> Refusal {
+    fn pick(&self, now: Instant) -> Result<Lease, NoServer> {
+        let upstream = self.upstream().ok_or(NoServer::NoneHealthy)?;
+        upstream.upstream.pick_at(&self.wanted(), now)
+    }
+
+    pub(super) fn no_server(&mut self, why: NoServer) -> Refusal {
         let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
-        match why {
-            NoServer::AllFull => Refusal::Unavailable {
-                why: "Every server is at its limit.",
-                retry_after: 1,
-            },
-            NoServer::NoneHealthy | NoServer::AllTried => Refusal::Unavailable {
-                why: "No server is up.",
-                retry_after,
-            },
-        }
+        let unavailable = |why, retry_after| Refusal::Unavailable { why, retry_after };
+        let refusal = match why {
+            NoServer::AllFull => unavailable("Every server is at its limit.", 1),
+            NoServer::QueueFull => unavailable("Every server is at its limit, and the queue is full.", 1),
+            NoServer::TooLong => unavailable("Every server stayed at its limit for too long.", 1),
+            NoServer::NoneHealthy | NoServer::AllTried => unavailable("No server is up.", retry_after),
+        };
+        // Where a server had failed before, that is what the client is told.
+        self.tries.failure.take().unwrap_or(refusal)
     }
 
     /// The server has a connection for the request: the try counts.
@@ -202,10 +232,12 @@ impl Exchange {
         }
         self.tries.stale = false;
         self.charge(failure, late);
-        let retried = !late && self.may_retry(failure, sent) && self.switch(failure.reached());
+        let after = if failure.reached() { After::NoAnswer } else { After::NoConnection };
+        let retried = !late && self.may_retry(failure, sent) && self.switch(after);
         let server = self.tries.last.as_ref().map_or("-", |server| server.name());
         tracing::warn!(request_id = self.id.as_str(), server, retried, "{}", failure.label());
         if retried {
+            self.tries.failure = Some(failure.refusal());
             Next::Again
         } else {
             Next::GiveUp(if late { LATE } else { failure.refusal() })
@@ -262,20 +294,25 @@ impl Exchange {
         listed && allowed && sent.replayable
     }
 
-    /// Takes a server that was not tried yet, within the budget and the time that is left. After tries that got no connection the next
-    /// one costs no budget and follows at once: they put no load on anything. `reached`: the last one got a connection.
-    pub(super) fn switch(&mut self, reached: bool) -> bool {
-        let pause = match reached {
-            true => repeat::pause(self.tries.count, rand::random()),
-            false => None,
+    /// Takes a server that was not tried yet, within the budget and the time that is left; or sees to it that the request waits for one.
+    /// After tries that got no connection the next one costs no budget and follows at once: they put no load on anything.
+    pub(super) fn switch(&mut self, after: After) -> bool {
+        let pause = match after {
+            After::NoConnection => None,
+            After::NoAnswer | After::Answer => repeat::pause(self.tries.count, rand::random()),
         };
         if let (Some(pause), Some(deadline)) = (pause, self.deadline)
             && Instant::now() + pause >= deadline
         {
             return false;
         }
-        let Ok(lease) = self.pick(Instant::now()) else { return false };
         let Some(upstream) = self.upstream() else { return false };
+        let waits = after != After::Answer && self.tries.spare.is_none();
+        let lease = match self.pick(Instant::now()) {
+            Ok(lease) => Some(lease),
+            Err(NoServer::AllFull) if waits && upstream.upstream.config().queue.is_some() => None,
+            Err(_) => return false,
+        };
         if self.tries.count > 0 {
             match upstream.upstream.try_retry() {
                 Some(permit) => self.tries.permit = Some(permit),
@@ -285,7 +322,7 @@ impl Exchange {
         if let Some(upstream) = self.upstream() {
             upstream.metrics.retried();
         }
-        self.tries.lease = Some(lease);
+        self.tries.lease = lease;
         self.tries.pause = pause;
         true
     }
@@ -295,6 +332,7 @@ impl Exchange {
         if let (Some(lease), Some(latency)) = (self.tries.lease.take(), self.tries.thinks()) {
             lease.unanswered(latency);
         }
+        self.tries.waiting = None;
         self.tries.spare = None;
         self.tries.permit = None;
     }

@@ -20,6 +20,7 @@ mod caching;
 mod deadline;
 mod forward;
 pub mod head;
+mod queue;
 mod record;
 mod repeat;
 mod request;
@@ -45,6 +46,7 @@ use crate::snapshot::{RouteState, Snapshot, UpstreamState};
 use crate::tls::{ServerTls, UpstreamTls};
 use caching::Caching;
 use forward::Tries;
+use queue::Moved;
 
 /// The client's end of the connection that a request came by.
 #[derive(Debug, Clone)]
@@ -92,6 +94,8 @@ pub struct Exchange {
     /// Why `lb` answers by itself, if it does.
     refusal: Option<Refusal>,
     tries: Tries,
+    /// The upstream as a newer configuration has it, if the request has waited until then.
+    moved: Option<Moved>,
     caching: Caching,
 }
 
@@ -115,6 +119,7 @@ impl Exchange {
             max_body: snapshot.config.limits.max_body,
             refusal: None,
             tries: Tries::default(),
+            moved: None,
             caching: Caching::default(),
             origin,
             snapshot,
@@ -187,6 +192,9 @@ impl Exchange {
     }
 
     fn upstream(&self) -> Option<&UpstreamState> {
+        if let Some(moved) = &self.moved {
+            return Some(moved.upstream());
+        }
         self.route()?.upstream.map(|index| &self.snapshot.upstreams[index])
     }
 }

@@ -22,7 +22,7 @@ mod queue;
 pub mod record;
 
 pub use access_log::AccessLog;
-pub use metrics::{CacheOutcome, Counter, Gauges, Metrics, RouteMetrics, ServerGauges, ServerMetrics, UpstreamMetrics};
+pub use metrics::{CacheOutcome, Counter, Gauges, Metrics, RouteMetrics, ServerGauges, ServerMetrics, UpstreamGauges, UpstreamMetrics};
 pub use record::{Record, Text};
 
 /// The version of this program.

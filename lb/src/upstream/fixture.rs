@@ -65,6 +65,7 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
             on: RetryOn::default(),
             budget_percent: 20,
         }),
+        queue: None,
         keepalive: 128,
     }
 }

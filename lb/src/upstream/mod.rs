@@ -13,8 +13,11 @@ mod address;
 mod budget;
 mod check;
 mod eject;
+mod epoch;
 mod lease;
+mod locked;
 mod pool;
+mod queue;
 mod registry;
 mod resolve;
 mod server;
@@ -35,6 +38,7 @@ pub use address::ResolvedAddress;
 pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
 pub use lease::Lease;
+pub use queue::{Granted, Place};
 pub use registry::Registry;
 pub use resolve::{ResolveError, ResolvedUpstream, resolve};
 pub use server::{Server, ServerId, ServerStatus, State};
@@ -55,6 +59,21 @@ pub enum NoServer {
     /// All that could serve it are at `max_connections`.
     #[error("every server is at its max_connections")]
     AllFull,
+    /// Besides, as many wait as may.
+    #[error("the queue is full")]
+    QueueFull,
+    /// It has waited for a server as long as it may.
+    #[error("it has waited for too long")]
+    TooLong,
+}
+
+/// What comes of lining up.
+#[derive(Debug)]
+pub enum Entry {
+    /// There was a server after all.
+    Lease(Lease),
+    /// A place in the line.
+    Place(Place),
 }
 
 /// See the module.
@@ -127,7 +146,55 @@ impl Upstream {
     /// Why there is none.
     pub fn pick_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Lease, NoServer> {
         let slot = self.pool.take(self.view, wanted, now)?;
-        Ok(Lease::new(self.servers[self.by_slot[slot] as usize].clone()))
+        Ok(self.lease_on(slot))
+    }
+
+    /// As [`Upstream::pick`], for a request that waits where all are full.
+    ///
+    /// # Errors
+    /// Why there is none; [`NoServer::AllFull`] where the configuration has no queue.
+    pub fn line_up(&self, wanted: &Wanted<'_>) -> Result<Entry, NoServer> {
+        self.line_up_at(wanted, Instant::now())
+    }
+
+    pub(crate) fn line_up_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Entry, NoServer> {
+        let Some(queue) = &self.config.queue else {
+            return self.pick_at(wanted, now).map(Entry::Lease);
+        };
+        let size = queue.size.get() as usize;
+        Ok(match self.pool.take_or_join(self.view, wanted, size, now)? {
+            Ok(slot) => Entry::Lease(self.lease_on(slot)),
+            Err(ticket) => Entry::Place(Place::new(self.pool.clone(), ticket)),
+        })
+    }
+
+    /// Whether this is the upstream that the server was handed over in.
+    pub fn granted(&self, granted: &Granted) -> bool {
+        granted.handed().view == self.view
+    }
+
+    /// Takes over a server that was handed to somebody who waited; `None`, and it goes to the next, if that was in another upstream.
+    pub fn lease(&self, granted: Granted) -> Option<Lease> {
+        if !self.granted(&granted) {
+            return None;
+        }
+        let lease = self.lease_on(granted.handed().slot);
+        granted.take_over();
+        Some(lease)
+    }
+
+    fn lease_on(&self, slot: usize) -> Lease {
+        Lease::new(self.servers[self.by_slot[slot] as usize].clone())
+    }
+
+    /// How many requests wait for a server; `None`: the configuration has no queue.
+    pub fn queued(&self) -> Option<usize> {
+        self.config.queue.map(|_| self.pool.queued())
+    }
+
+    /// This is the configuration in force: those who wait get its servers.
+    fn make_current(&self) {
+        self.pool.make_current(self.view);
     }
 
     /// Whether there is a server to send requests to, now or when it is less full.

@@ -8,8 +8,8 @@
 //! requests are under way, and then comes back, finds its count as it is.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use lb_config::PassiveHealth;
@@ -17,6 +17,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::budget::Budget;
+use super::epoch::Epoch;
+use super::locked::Locked;
+use super::queue::{Handed, Queue};
 use super::slot::Slot;
 use super::view::{Live, Placed, View};
 use super::{NoServer, ResolvedAddress, ServerId, Wanted};
@@ -26,12 +29,12 @@ use crate::balance::Latency;
 pub(super) struct Pool {
     name: Arc<str>,
     /// Advanced whenever a check changes its mind.
-    epoch: Arc<AtomicU64>,
+    pub(super) epoch: Arc<Epoch>,
     state: Mutex<State>,
     pub(super) budget: Arc<Budget>,
 }
 
-struct State {
+pub(super) struct State {
     /// By slot, like the three after it.
     slots: Vec<Slot>,
     loads: Vec<u32>,
@@ -42,9 +45,14 @@ struct State {
     generation: u32,
     views: Vec<View>,
     next_view: u64,
+    /// The view of the configuration in force; 0: none yet.
+    current: u64,
+    pub(super) queue: Queue,
     /// When the first ejection ends.
     next_return: Option<Instant>,
     random: SmallRng,
+    /// The time, where it is not the clock's.
+    told: Option<Instant>,
 }
 
 /// What a slot says about its server, for people.
@@ -57,7 +65,7 @@ pub(super) struct Glance {
 }
 
 impl Pool {
-    pub(super) fn new(name: Arc<str>, epoch: Arc<AtomicU64>, now: Instant) -> Self {
+    pub(super) fn new(name: Arc<str>, epoch: Arc<Epoch>, now: Instant) -> Self {
         let state = State {
             slots: Vec::new(),
             loads: Vec::new(),
@@ -68,8 +76,11 @@ impl Pool {
             generation: 0,
             views: Vec::new(),
             next_view: 0,
+            current: 0,
+            queue: Queue::default(),
             next_return: None,
             random: SmallRng::from_os_rng(),
+            told: None,
         };
         Self {
             name,
@@ -83,15 +94,22 @@ impl Pool {
     pub(super) fn seeded(name: Arc<str>, start: Instant, seed: u64) -> Self {
         let pool = Self::new(name, Arc::default(), start);
         pool.lock().random = SmallRng::seed_from_u64(seed);
+        pool.tell_time(start);
         pool
+    }
+
+    /// From now on it is this time, for all that nobody tells the time.
+    pub(super) fn tell_time(&self, now: Instant) {
+        self.lock().told = Some(now);
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When this is let go, nobody waits who could be served.
+    fn lock(&self) -> Locked<'_> {
+        Locked::new(self, self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Holds the server at this address, until [`unpin`](Self::unpin).
@@ -125,13 +143,14 @@ impl Pool {
         let mut state = self.lock();
         let at = state.views.iter().position(|view| view.id == id);
         let closed = at.map(|at| state.views.remove(at));
+        state.queue.leave_view(id);
         drop(state);
         drop(closed);
     }
 
     /// Chooses a server and takes it, in one step. The caller owes a [`release`](Self::release).
     pub(super) fn take(&self, view: u64, wanted: &Wanted<'_>, now: Instant) -> Result<usize, NoServer> {
-        let epoch = self.epoch.load(Ordering::Acquire);
+        let epoch = self.epoch.now();
         let mut state = self.lock();
         let returned = state.catch_up(epoch, now);
         let taken = state.take(view, wanted, now);
@@ -157,7 +176,7 @@ impl Pool {
 
     /// A failure that is this server's. It may be what ejects it.
     pub(super) fn failed(&self, id: ServerId, passive: Option<&PassiveHealth>, now: Instant) {
-        let epoch = self.epoch.load(Ordering::Acquire);
+        let epoch = self.epoch.now();
         let mut state = self.lock();
         let returned = state.catch_up(epoch, now);
         let ejected = state.failed(id.slot(), passive, now);
@@ -169,9 +188,79 @@ impl Pool {
         }
     }
 
+    /// As [`take`](Self::take); where all are full, the request lines up, unless `size` do already. The ticket, then.
+    pub(super) fn take_or_join(&self, view: u64, wanted: &Wanted<'_>, size: usize, now: Instant) -> Result<Result<usize, u64>, NoServer> {
+        let mut state = self.lock();
+        let returned = state.catch_up(self.epoch.now(), now);
+        let taken = match state.take(view, wanted, now) {
+            Err(NoServer::AllFull) if state.queue.waiting() >= size => Err(NoServer::QueueFull),
+            Err(NoServer::AllFull) => {
+                let newest = state.newest(view);
+                Ok(Err(state.queue.join(view, newest, wanted)))
+            }
+            taken => taken.map(Ok),
+        };
+        drop(state);
+        self.log_returned(&returned);
+        taken
+    }
+
+    /// Something outside has changed: those who wait may be served now.
+    pub(super) fn look_again(&self) {
+        drop(self.lock());
+    }
+
+    /// Does something with the queue at a time.
+    pub(super) fn queue_at<T>(&self, now: Instant, act: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut state = self.lock();
+        let returned = state.catch_up(self.epoch.now(), now);
+        let done = act(&mut state.queue);
+        drop(state);
+        self.log_returned(&returned);
+        done
+    }
+
+    /// How many wait.
+    pub(super) fn queued(&self) -> usize {
+        self.lock().queue.waiting()
+    }
+
+    /// When the first ejection ends.
+    pub(super) fn next_return(&self) -> Option<Instant> {
+        self.lock().next_return
+    }
+
+    /// Steps out of the line; what was handed over already goes to the next.
+    pub(super) fn leave_queue(&self, ticket: u64) {
+        let mut state = self.lock();
+        if let Some(handed) = state.queue.leave(ticket) {
+            state.hand_back(handed);
+        }
+    }
+
+    /// What was handed over is not used.
+    pub(super) fn hand_back(&self, handed: Handed) {
+        self.lock().hand_back(handed);
+    }
+
+    /// What was handed over is used, by somebody who holds the server.
+    pub(super) fn let_go(&self, slot: usize) {
+        self.lock().unpin(slot);
+    }
+
+    /// This view is that of the configuration in force.
+    pub(super) fn make_current(&self, view: u64) {
+        let mut state = self.lock();
+        if state.current != view {
+            state.current = view;
+            state.queue.move_to(view);
+            state.views.iter_mut().for_each(|view| view.stale = true);
+        }
+    }
+
     /// Whether there is anybody to send requests to.
     pub(super) fn any_usable(&self, view: u64, now: Instant) -> bool {
-        let epoch = self.epoch.load(Ordering::Acquire);
+        let epoch = self.epoch.now();
         let mut state = self.lock();
         let returned = state.catch_up(epoch, now);
         let usable = state.views.iter().any(|candidate| candidate.id == view && candidate.any_usable());
@@ -199,7 +288,7 @@ impl Pool {
         (state.slots.len(), state.views.len())
     }
 
-    fn log_returned(&self, returned: &[ResolvedAddress]) {
+    pub(super) fn log_returned(&self, returned: &[ResolvedAddress]) {
         for address in returned {
             tracing::info!(upstream = %self.name, server = %address, "back after an ejection");
         }
@@ -207,6 +296,10 @@ impl Pool {
 }
 
 impl State {
+    pub(super) fn now(&self) -> Instant {
+        self.told.unwrap_or_else(Instant::now)
+    }
+
     fn pin(&mut self, address: &ResolvedAddress) -> ServerId {
         let slot = match self.by_address.get(address) {
             Some(slot) => *slot,
@@ -265,6 +358,65 @@ impl State {
             }
         }
         returned
+    }
+
+    /// Brings every view up to date and serves those who wait, if anything has changed for them. Who is to be woken.
+    pub(super) fn settle(&mut self, epoch: u64, now: Instant) -> Vec<Waker> {
+        for view in &mut self.views {
+            if !view.is_current(epoch) {
+                view.refresh(epoch, &self.slots, &self.loads);
+            }
+        }
+        let (mut changed, mut opened) = (false, false);
+        for view in &mut self.views {
+            changed |= std::mem::take(&mut view.refreshed);
+            opened |= std::mem::take(&mut view.opened);
+        }
+        if !changed && !opened {
+            return Vec::new();
+        }
+        let mut queue = std::mem::take(&mut self.queue);
+        let mut woken = queue.serve(|view, wanted| self.serve(view, wanted, changed, now));
+        if changed {
+            woken.extend(queue.wake_all());
+        }
+        self.queue = queue;
+        woken
+    }
+
+    /// What comes of waiting in this view; `None`: more waiting. `changed`: not only room may have come, but servers may have gone.
+    fn serve(&mut self, view: u64, wanted: &Wanted<'_>, changed: bool, now: Instant) -> Option<Result<Handed, NoServer>> {
+        let found = self.views.iter().find(|candidate| candidate.id == view);
+        let hopeless = found.is_some_and(|view| !view.has_room() && (!changed || (wanted.tried.is_empty() && view.any_usable())));
+        if hopeless {
+            return None;
+        }
+        match self.take(view, wanted, now) {
+            Ok(slot) => {
+                // No lease holds the server yet.
+                self.slots[slot].pins += 1;
+                Some(Ok(Handed { view, slot }))
+            }
+            Err(NoServer::AllFull) => None,
+            Err(why) => Some(Err(why)),
+        }
+    }
+
+    /// The view that a request waits in which began in `home`.
+    fn newest(&mut self, home: u64) -> u64 {
+        match self.views.iter_mut().find(|view| view.id == self.current) {
+            Some(current) => {
+                // There may be room that there was none of at home.
+                current.opened |= current.id != home;
+                current.id
+            }
+            None => home,
+        }
+    }
+
+    fn hand_back(&mut self, handed: Handed) {
+        self.add(handed.slot, -1);
+        self.unpin(handed.slot);
     }
 
     fn ejections_changed(&mut self) {

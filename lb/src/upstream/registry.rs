@@ -7,7 +7,6 @@
 //! The registry holds live state weakly. What keeps it are configurations in use and requests under way.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::check::{self, Check, CheckKey, Secured, Status};
+use super::epoch::Epoch;
 use super::pool::Pool;
 use super::{ResolvedUpstream, Server, Upstream};
 use crate::tls::UpstreamTls;
@@ -22,7 +22,7 @@ use crate::tls::UpstreamTls;
 /// See the module. One for the process.
 #[derive(Default)]
 pub struct Registry {
-    epoch: Arc<AtomicU64>,
+    epoch: Arc<Epoch>,
     inner: Mutex<Inner>,
 }
 
@@ -67,8 +67,10 @@ impl Registry {
         Arc::new(Upstream::new(config.clone(), pool, servers))
     }
 
-    /// Makes the checks of these upstreams the ones that run: starts what is new, on `runtime`, and stops what nobody uses any more.
+    /// Makes these upstreams the ones in force. Those who wait for a server get theirs; and their checks are the ones that run: what is new
+    /// is started, on `runtime`, and what nobody uses any more is stopped.
     pub fn commit(self: &Arc<Self>, live: &[Arc<Upstream>], runtime: &Handle) {
+        live.iter().for_each(|upstream| upstream.make_current());
         let servers = live.iter().flat_map(|upstream| upstream.servers());
         let wanted: HashMap<_, _> = servers
             .filter_map(|server| server.check())
@@ -104,16 +106,17 @@ fn start(check: Arc<Check>, runtime: &Handle) -> AbortHandle {
 }
 
 impl Inner {
-    fn pool(&mut self, name: &Arc<str>, epoch: &Arc<AtomicU64>) -> Arc<Pool> {
+    fn pool(&mut self, name: &Arc<str>, epoch: &Arc<Epoch>) -> Arc<Pool> {
         if let Some(pool) = self.pools.get(name).and_then(Weak::upgrade) {
             return pool;
         }
         let pool = Arc::new(Pool::new(name.clone(), epoch.clone(), Instant::now()));
         self.pools.insert(name.clone(), Arc::downgrade(&pool));
+        epoch.tell(Arc::downgrade(&pool));
         pool
     }
 
-    fn check(&mut self, key: CheckKey, tls: Option<Secured>, epoch: &Arc<AtomicU64>) -> Arc<Check> {
+    fn check(&mut self, key: CheckKey, tls: Option<Secured>, epoch: &Arc<Epoch>) -> Arc<Check> {
         if let Some(check) = self.checks.get(&key).and_then(Weak::upgrade) {
             return check;
         }

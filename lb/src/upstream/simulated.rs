@@ -24,6 +24,11 @@ impl Upstream {
         let servers = servers.map(server).collect();
         Self::new(config.clone(), pool, servers)
     }
+
+    /// What time it is for those who [wait](Upstream::line_up) for a server.
+    pub(crate) fn tell_time(&self, now: Instant) {
+        self.pool.tell_time(now);
+    }
 }
 
 /// A server as if it had been looked up.

@@ -30,6 +30,8 @@ pub(super) struct Member {
     backup: bool,
     check: Option<Arc<Check>>,
     usable: bool,
+    /// Whether it may be chosen now.
+    eligible: bool,
     /// Whether it goes on with clients that have stayed with it.
     keeps: bool,
 }
@@ -44,6 +46,12 @@ pub(super) struct View {
     epoch: u64,
     /// Whether an ejection has begun or ended since.
     pub(super) stale: bool,
+    /// How many may be chosen now.
+    eligible: usize,
+    /// Whether somebody has become one of them; whoever serves those who wait takes it back, as the next.
+    pub(super) opened: bool,
+    /// Whether it was worked out anew who is usable.
+    pub(super) refreshed: bool,
 }
 
 /// The servers that are tried first, or the backup ones. All by slot.
@@ -97,6 +105,7 @@ impl View {
                 backup: server.backup,
                 check: placed.check.cloned(),
                 usable: false,
+                eligible: false,
                 keeps: false,
             });
         }
@@ -116,6 +125,9 @@ impl View {
             tiers,
             epoch: 0,
             stale: true,
+            eligible: 0,
+            opened: false,
+            refreshed: false,
         }
     }
 
@@ -130,7 +142,7 @@ impl View {
 
     /// Works out anew who is usable. `epoch` was read before any status is.
     pub(super) fn refresh(&mut self, epoch: u64, slots: &[Slot], loads: &[u32]) {
-        (self.epoch, self.stale) = (epoch, false);
+        (self.epoch, self.stale, self.refreshed) = (epoch, false, true);
         let standings: Vec<_> = self
             .members
             .iter()
@@ -162,8 +174,12 @@ impl View {
     /// Tells of a new load.
     #[inline]
     pub(super) fn update(&mut self, slot: usize, load: u32) {
-        let Some(Some(member)) = self.members.get(slot) else { return };
+        let Some(Some(member)) = self.members.get_mut(slot) else { return };
         let eligible = member.usable && load < member.limit;
+        if eligible != std::mem::replace(&mut member.eligible, eligible) {
+            self.opened |= eligible;
+            self.eligible = if eligible { self.eligible + 1 } else { self.eligible - 1 };
+        }
         self.tiers[usize::from(member.backup)].ranks[slot] = if eligible { rank(load, member.weight) } else { NOT_ELIGIBLE };
     }
 
@@ -210,6 +226,11 @@ impl View {
         } else {
             NoServer::NoneHealthy
         })
+    }
+
+    /// Whether anybody may be chosen now.
+    pub(super) fn has_room(&self) -> bool {
+        self.eligible > 0
     }
 
     /// Whether there is anybody to send requests to, now or when they are less full.

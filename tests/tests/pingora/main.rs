@@ -9,6 +9,8 @@ mod balancing;
 mod caching;
 #[path = "../health/main.rs"]
 mod health;
+#[path = "../overload/main.rs"]
+mod overload;
 #[path = "../proxying/main.rs"]
 mod proxying;
 #[path = "../reload/main.rs"]

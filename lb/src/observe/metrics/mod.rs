@@ -29,7 +29,7 @@ use http::{Method, StatusCode};
 use codes::Codes;
 pub use counter::Counter;
 pub use histogram::{Histogram, Snapshot};
-pub use render::{CONTENT_TYPE, Gauges, ServerGauges};
+pub use render::{CONTENT_TYPE, Gauges, ServerGauges, UpstreamGauges};
 
 /// The `route` of requests that matched none.
 pub const NO_ROUTE: &str = "-";
@@ -192,6 +192,8 @@ impl RouteMetrics {
 pub struct UpstreamMetrics {
     latency: Histogram,
     retries: Counter,
+    queue_overflows: Counter,
+    queue_timeouts: Counter,
 }
 
 impl UpstreamMetrics {
@@ -208,6 +210,16 @@ impl UpstreamMetrics {
     /// Retries so far.
     pub fn retries(&self) -> u64 {
         self.retries.get()
+    }
+
+    /// Counts a request that found the queue full.
+    pub fn queue_overflowed(&self) {
+        self.queue_overflows.add(1);
+    }
+
+    /// Counts a request that has waited for too long.
+    pub fn queue_timed_out(&self) {
+        self.queue_timeouts.add(1);
     }
 
     /// How long servers took.

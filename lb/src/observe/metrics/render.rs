@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prometheus::TextEncoder;
 use prometheus::proto;
 
-use super::{CacheOutcome, Handles, METHODS, Metrics, Snapshot};
+use super::{CacheOutcome, Handles, METHODS, Metrics, Snapshot, UpstreamMetrics};
 use crate::observe::{REVISION, VERSION};
 
 /// The media type of [`Metrics::render`].
@@ -18,6 +18,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What others know, at the moment of a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Gauges {
+    /// All upstreams, each once.
+    pub upstreams: Vec<UpstreamGauges>,
     /// The servers of all upstreams. Of two with the same names the first counts.
     pub servers: Vec<ServerGauges>,
     /// Bytes in the cache.
@@ -26,6 +28,15 @@ pub struct Gauges {
     pub cache_objects: u64,
     /// Client connections.
     pub connections: u64,
+}
+
+/// What is known of one upstream, at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct UpstreamGauges {
+    /// Its name.
+    pub upstream: Arc<str>,
+    /// Requests that wait for a server.
+    pub queued: u64,
 }
 
 /// What is known of one server, at the moment of a scrape.
@@ -52,6 +63,7 @@ impl Metrics {
             routes(&handles, &mut page);
             upstreams(&handles, &mut page);
         }
+        admission(&gauges.upstreams, &mut page);
         servers(&gauges.servers, &mut page);
         self.process(gauges, &mut page);
         page.encode()
@@ -139,6 +151,32 @@ fn upstreams(handles: &Handles, page: &mut Page) {
         .iter()
         .map(|(upstream, metrics)| (labels([("upstream", upstream)]), metrics.retries()));
     page.counter("lb_retries_total", "Tries that were not a request's first.", retries);
+    let each = |value: fn(&UpstreamMetrics) -> u64| {
+        let upstreams = handles.upstreams.iter();
+        upstreams.map(move |(upstream, metrics)| (labels([("upstream", upstream)]), value(metrics)))
+    };
+    page.counter(
+        "lb_queue_overflows_total",
+        "Requests that found the queue for a server full.",
+        each(|metrics| metrics.queue_overflows.get()),
+    );
+    page.counter(
+        "lb_queue_timeouts_total",
+        "Requests that waited for a server in vain.",
+        each(|metrics| metrics.queue_timeouts.get()),
+    );
+}
+
+fn admission(upstreams: &[UpstreamGauges], page: &mut Page) {
+    let each = |value: fn(&UpstreamGauges) -> u64| {
+        let upstreams = upstreams.iter();
+        upstreams.map(move |upstream| (labels([("upstream", &*upstream.upstream)]), value(upstream)))
+    };
+    page.gauge(
+        "lb_queue_requests",
+        "Requests that wait for a server.",
+        each(|upstream| upstream.queued),
+    );
 }
 
 fn servers(servers: &[ServerGauges], page: &mut Page) {

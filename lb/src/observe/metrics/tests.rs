@@ -149,6 +149,7 @@ fn a_request_shows_in_every_family_it_belongs_to() {
     metrics.reloaded(false);
     metrics.access_log_dropped().add(9);
     let gauges = Gauges {
+        upstreams: Vec::new(),
         servers: vec![server("users", "127.0.0.1:3001", 2)],
         cache_bytes: 1 << 20,
         cache_objects: 5,
@@ -237,6 +238,7 @@ fn a_fresh_process_shows_a_sound_page() {
 #[test]
 fn a_server_that_is_named_twice_has_one_series() {
     let gauges = Gauges {
+        upstreams: Vec::new(),
         servers: vec![server("a", "s", 7), server("a", "s", 7), server("b", "s", 0)],
         ..Gauges::default()
     };

@@ -12,7 +12,7 @@ mod secured;
 mod tally;
 mod tcp;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +23,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::ResolvedAddress;
+use super::epoch::Epoch;
 pub(super) use secured::Secured;
 pub use tally::Status;
 use tally::Tally;
@@ -81,7 +82,7 @@ pub(super) struct Check {
     tls: Option<Secured>,
     status: AtomicU8,
     record: Mutex<Record>,
-    epoch: Arc<AtomicU64>,
+    epoch: Arc<Epoch>,
 }
 
 #[derive(Debug, Default)]
@@ -116,7 +117,7 @@ pub struct CheckReport {
 
 impl Check {
     /// `tls` is what the key was made of.
-    pub(super) fn new(key: CheckKey, tls: Option<Secured>, epoch: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(key: CheckKey, tls: Option<Secured>, epoch: Arc<Epoch>) -> Self {
         Self {
             key,
             tls,
@@ -154,7 +155,7 @@ impl Check {
 
     fn publish(&self, status: Status) {
         self.status.store(status as u8, Ordering::Release);
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.epoch.advance();
     }
 
     /// Notes the end of a check. The new status, if that changed it.
@@ -268,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_advances_the_epoch_and_the_report_has_the_reason() {
         let check = check_of(&health_check(1_000));
-        let epoch = || check.epoch.load(Ordering::Acquire);
+        let epoch = || check.epoch.now();
         let took = Duration::from_millis(3);
         check.note(None, took, 2, 2);
         assert_eq!((check.status(), epoch()), (Status::Healthy, 1));

@@ -3,6 +3,7 @@
 mod checks;
 mod ejection;
 mod leases;
+mod queue;
 mod reload;
 mod standing;
 mod sticky;
