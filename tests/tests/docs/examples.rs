@@ -159,7 +159,11 @@ async fn what_lb_simulate_is_said_to_print_and_to_draw_is_what_it_does() {
                 svg.iter().for_each(|(plot, drawn)| fs::write(root().join(plot), drawn).unwrap());
             }
             let shown = if update { &outcome.stdout } else { shown };
-            assert_eq!(outcome.stdout, shown, "{name}:{}: {command}: {}", block.line, outcome.stderr);
+            assert_eq!(
+                outcome.stdout, shown,
+                "{name}:{}: {command} (UPDATE_DOCS=1 writes it anew) {}",
+                block.line, outcome.stderr
+            );
             if let Some((plot, drawn)) = svg {
                 assert!(
                     drawn == read(&plot),
