@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lb_config::Balance;
 
+use super::check::Checks;
 use super::event::{Event, Events};
 use super::flight::{Failure, Flight, Flights, Held, Phase};
 use super::machine::Working;
@@ -34,6 +35,7 @@ pub(super) struct Simulation<'a> {
     limit: Option<u64>,
     /// Whether there is a queue.
     pub(super) queues: bool,
+    checks: Checks,
     pub(super) bell: Arc<Bell>,
 }
 
@@ -42,7 +44,6 @@ impl<'a> Simulation<'a> {
         let start = Instant::now();
         let config = lb_config::Upstream {
             balance: balance.clone(),
-            health_check: None,
             ..plan.upstream.clone()
         };
         let mut events = Events::default();
@@ -52,8 +53,13 @@ impl<'a> Simulation<'a> {
                 events.push(*to, Event::Up(server));
             }
         }
+        let mut checks = Checks::new(plan);
+        (0u32..)
+            .zip(&plan.machines)
+            .for_each(|(server, _)| checks.first(server, &mut events));
         Self {
             plan,
+            checks,
             patience: nanos(config.timeouts.read),
             limit: config.timeouts.request.map(nanos),
             queues: config.queue.is_some(),
@@ -113,6 +119,11 @@ impl<'a> Simulation<'a> {
             Event::Due { .. } | Event::Look { .. } => {}
             Event::Down(server) => self.goes_down(server as usize),
             Event::Up(server) => self.servers[server as usize].start(),
+            Event::Check(server) => {
+                let passed = !self.servers[server as usize].is_down();
+                self.upstream.checked(server as usize, passed);
+                self.checks.next(server, at, &mut self.events);
+            }
         }
         self.serve();
     }

@@ -10,6 +10,8 @@ pub(super) enum Event {
     Down(u32),
     /// A server is back.
     Up(u32),
+    /// A server is checked.
+    Check(u32),
     /// An ejection ends: a request that waits for a server looks whether that helps.
     Look {
         /// Its place among the requests under way.

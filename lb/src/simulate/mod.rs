@@ -8,10 +8,11 @@
 //! A [`Plan`] says everything, its seed included: the same plan gives the same [`Outcome`], bit for bit, on every machine. Between
 //! algorithms, too, only the choices differ: each request comes at the same time and is the same work ([`random`]).
 //!
-//! Not simulated: active health checks, connecting and sending (part of the latency), caching, several `lb`s, and what a configuration says
-//! about these. `docs/SIMULATE.md` has the list.
+//! Not simulated: connecting and sending (part of the latency), caching, several `lb`s, and what a configuration says about these.
+//! `docs/SIMULATE.md` has the list.
 
 mod arrivals;
+mod check;
 mod engine;
 mod event;
 mod flight;

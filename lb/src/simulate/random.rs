@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     Luck = 4,
     /// What the balancer's own generator starts from.
     Balancer = 5,
+    /// When servers are checked.
+    Checks = 7,
     /// How long a pause before a retry is.
     Pauses = 6,
 }

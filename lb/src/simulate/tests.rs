@@ -162,6 +162,38 @@ fn an_outage_costs_nobody_his_answer() {
 }
 
 #[test]
+fn a_server_that_fails_its_checks_is_asked_for_nothing() {
+    let mut plan = plan(&[1, 1], 16, "10ms", random(200.0, 4000));
+    plan.upstream.passive_health = None;
+    plan.machines[0].down = vec![(5_000 * MILLI, 15_000 * MILLI)];
+    let without = simulated(&plan, "round_robin");
+    assert!(
+        without.servers[0].failures > 800,
+        "half of ten seconds: {}",
+        without.servers[0].failures
+    );
+    plan.upstream.health_check = Some(lb_config::HealthCheck {
+        kind: lb_config::CheckKind::Tcp,
+        port: None,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: NonZeroU32::MIN,
+        fall: NonZeroU32::MIN,
+    });
+    for name in Balance::names() {
+        let outcome = simulated(&plan, name);
+        assert_eq!(outcome.failed.total(), 0, "{name}: {:?}", outcome.failed);
+    }
+    let with = simulated(&plan, "round_robin");
+    assert!(
+        (50..150).contains(&with.servers[0].failures),
+        "half of one second: {}",
+        with.servers[0].failures
+    );
+    assert!(with.servers[0].tries > 900, "it came back: {}", with.servers[0].tries);
+}
+
+#[test]
 fn what_fails_is_tried_elsewhere_within_the_budget() {
     let mut plan = plan(&[1, 1], 16, "10ms", random(200.0, 4000));
     plan.upstream.passive_health = None;

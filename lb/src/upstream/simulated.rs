@@ -1,15 +1,16 @@
 //! An upstream without sockets, for [`crate::simulate`]: the same pool, views and algorithms, in a time that somebody else keeps.
 //!
 //! Two things make a run repeatable: the generator that ties and draws come from starts from a seed, and every function that looks at the
-//! clock has a form that is told the time (`…_at`). Nothing is looked up and nothing is checked: each server of the configuration is one
-//! server, and healthy as far as checks go.
+//! clock has a form that is told the time (`…_at`). Nothing is looked up: each server of the configuration is one server. Nothing is asked
+//! either: what checks would have found is told, and means what it means.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lb_config::{Address, UpstreamServer};
 
+use super::check::{Check, CheckKey};
 use super::pool::Pool;
 use super::resolve::ResolvedServer;
 use super::{ResolvedAddress, Server, Upstream};
@@ -19,10 +20,27 @@ impl Upstream {
     /// earliest time that it will be told.
     pub(crate) fn simulated(config: &lb_config::Upstream, seed: u64, start: Instant) -> Self {
         let pool = Arc::new(Pool::seeded(config.name.clone(), start, seed));
-        let servers = config.servers.iter().map(stand_in);
-        let server = |server| Arc::new(Server::new(&pool, server, config, None));
-        let servers = servers.map(server).collect();
+        let server = |server: &UpstreamServer| {
+            let server = stand_in(server);
+            let key = config
+                .health_check
+                .as_ref()
+                .map(|check| CheckKey::new(&server.address, check, None, None));
+            let check = key.map(|key| Arc::new(Check::new(key, None, pool.epoch.clone())));
+            Arc::new(Server::new(&pool, server, config, check))
+        };
+        let servers = config.servers.iter().map(server).collect();
         Self::new(config.clone(), pool, servers)
+    }
+
+    /// A check of the server at this position has ended.
+    pub(crate) fn checked(&self, position: usize, passed: bool) {
+        let check = self.servers.get(position).and_then(|server| server.check());
+        let (Some(check), Some(config)) = (check, &self.config.health_check) else {
+            return;
+        };
+        let (rise, fall) = (config.rise.get() as usize, config.fall.get() as usize);
+        check.note((!passed).then(|| "down".into()), Duration::ZERO, rise, fall);
     }
 
     /// What time it is for those who [wait](Upstream::line_up) for a server.

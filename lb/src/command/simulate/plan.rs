@@ -24,9 +24,6 @@ pub(super) fn make(args: &SimulateArgs) -> Result<(Plan, Vec<Balance>), Stop> {
     if let Some(servers) = args.servers {
         upstream.servers = (1..=servers).map(made_up).collect();
     }
-    if upstream.health_check.is_some() {
-        eprintln!("lb: active health checks are not simulated: every server counts as one that passes");
-    }
     let balances = balances(args, &upstream, file.is_some())?;
     let machines = machines(args, &mut upstream)?;
     if upstream.servers.iter().all(|server| server.weight == 0) {
