@@ -1,5 +1,6 @@
 //! The course of events: arrivals, ends of tries, outages.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_config::Balance;
@@ -8,6 +9,7 @@ use super::check::Checks;
 use super::event::{Event, Events};
 use super::flight::{Failure, Flight, Flights, Held, Phase};
 use super::machine::Working;
+use super::queue::Bell;
 use super::random::{Draws, Purpose};
 use super::tally::{End, Tally};
 use super::{Arrival, Outcome, Plan};
@@ -21,7 +23,7 @@ pub(super) struct Simulation<'a> {
     pub(super) plan: &'a Plan,
     pub(super) upstream: Upstream,
     /// The moment that stands for 0.
-    start: Instant,
+    pub(super) start: Instant,
     pub(super) now: u64,
     pub(super) events: Events,
     pub(super) flights: Flights,
@@ -31,7 +33,10 @@ pub(super) struct Simulation<'a> {
     patience: u64,
     /// `timeouts.request`.
     limit: Option<u64>,
+    /// Whether there is a queue.
+    pub(super) queues: bool,
     checks: Checks,
+    pub(super) bell: Arc<Bell>,
 }
 
 impl<'a> Simulation<'a> {
@@ -57,6 +62,8 @@ impl<'a> Simulation<'a> {
             checks,
             patience: nanos(config.timeouts.read),
             limit: config.timeouts.request.map(nanos),
+            queues: config.queue.is_some(),
+            bell: Arc::default(),
             upstream: Upstream::simulated(&config, Draws::new(plan.seed, Purpose::Balancer, 0).next(), start),
             start,
             now: 0,
@@ -103,9 +110,13 @@ impl<'a> Simulation<'a> {
     fn step(&mut self) {
         let Some((at, event)) = self.events.pop() else { return };
         self.now = at;
+        if self.queues {
+            self.upstream.tell_time(self.at());
+        }
         match event {
             Event::Due { flight, stamp } if self.flights.is_current(flight, stamp) => self.due(flight),
-            Event::Due { .. } => {}
+            Event::Look { flight, stamp } if self.flights.is_current(flight, stamp) => self.look(flight, stamp),
+            Event::Due { .. } | Event::Look { .. } => {}
             Event::Down(server) => self.goes_down(server as usize),
             Event::Up(server) => self.servers[server as usize].start(),
             Event::Check(server) => {
@@ -114,22 +125,18 @@ impl<'a> Simulation<'a> {
                 self.checks.next(server, at, &mut self.events);
             }
         }
+        self.serve();
     }
 
     fn arrive(&mut self, arrival: Arrival, number: u64) {
         self.now = arrival.at;
+        if self.queues {
+            self.upstream.tell_time(self.at());
+        }
         self.upstream.request_seen_at(self.at());
         let id = self.flights.insert(Flight::new(arrival, number, self.limit));
-        match self.pick(id) {
-            Ok(held) => {
-                if let Some(flight) = self.flights.get(id) {
-                    flight.held = Some(held);
-                }
-                self.ask(id);
-            }
-            Err(NoServer::AllFull) => self.end(id, End::Full),
-            Err(_) => self.end(id, End::NoServer),
-        }
+        self.ask(id);
+        self.serve();
     }
 
     /// Takes a server that this request has not tried.
@@ -144,7 +151,10 @@ impl<'a> Simulation<'a> {
         let lease = self.upstream.pick_at(&wanted, now)?;
         let server = self.upstream.position(lease.server());
         let load = self.tally.taken(server, self.now);
-        debug_assert_eq!(load, lease.server().in_flight(), "what is counted here and by the pool");
+        debug_assert!(
+            self.queues || load == lease.server().in_flight(),
+            "what is counted here and by the pool"
+        );
         Ok((lease, server))
     }
 
@@ -155,8 +165,11 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Sends the request to the server that it holds, and to others as long as there is no connection.
+    /// Sends the request to the server that it holds or to one that has room, and to others as long as there is no connection.
     pub(super) fn ask(&mut self, id: u32) {
+        if !self.holds(id) {
+            return;
+        }
         while !self.send(id) {
             if !self.failed(id, Failure::Connect) {
                 return;
@@ -169,6 +182,7 @@ impl<'a> Simulation<'a> {
         let (now, seed) = (self.now, self.plan.seed);
         let Some(flight) = self.flights.get(id) else { return true };
         let Some((_, server)) = flight.held else { return true };
+        debug_assert!(flight.place.is_none());
         flight.asked = now;
         self.tally.asked(server);
         if self.servers[server].is_down() {
@@ -192,15 +206,17 @@ impl<'a> Simulation<'a> {
     }
 
     /// What the request does now is over then.
-    pub(super) fn schedule(&mut self, id: u32, at: u64) {
+    pub(super) fn schedule(&mut self, id: u32, at: u64) -> u32 {
         let stamp = self.flights.stamp(id);
         self.events.push(at, Event::Due { flight: id, stamp });
+        stamp
     }
 
     fn due(&mut self, id: u32) {
         let Some(flight) = self.flights.get(id) else { return };
         match std::mem::replace(&mut flight.phase, Phase::Paused) {
             Phase::Paused => self.ask(id),
+            Phase::Waiting => self.waited(id, NoServer::TooLong),
             Phase::Answered => self.answered(id),
             Phase::Status => self.status(id),
             Phase::TimedOut => {

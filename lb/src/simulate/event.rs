@@ -12,6 +12,13 @@ pub(super) enum Event {
     Up(u32),
     /// A server is checked.
     Check(u32),
+    /// An ejection ends: a request that waits for a server looks whether that helps.
+    Look {
+        /// Its place among the requests under way.
+        flight: u32,
+        /// As it was when the waiting began.
+        stamp: u32,
+    },
     /// A try ends, or the pause before one: of which request, and which of its tries, so that one that was cut short before is told
     /// from it.
     Due {

@@ -1,7 +1,7 @@
 //! The requests under way.
 
 use super::Arrival;
-use crate::upstream::{Lease, RetryPermit, ServerId};
+use crate::upstream::{Lease, Place, RetryPermit, ServerId};
 
 /// Tries of one request that have draws of their own.
 const TRIES: u64 = 1 << 16;
@@ -22,12 +22,20 @@ pub(super) enum Failure {
 pub(super) enum Phase {
     /// No server has it: it waits for its next try, or will be sent at once.
     Paused,
+    /// It waits for a server that has room, until it is due.
+    Waiting,
     /// A server has it, and will answer.
     Answered,
     /// A server has it, and will answer 503.
     Status,
     /// A server has it, and its answer would come too late.
     TimedOut,
+}
+
+impl Phase {
+    pub(super) fn is_at_server(self) -> bool {
+        !matches!(self, Self::Paused | Self::Waiting)
+    }
 }
 
 /// A server that may be asked, or whose answer may be passed on: the right to it, and where it stands among the servers.
@@ -47,6 +55,8 @@ pub(super) struct Flight {
     pub(super) held: Option<Held>,
     /// A 503 that is the last word if the tries after it come to nothing.
     pub(super) spare: Option<Held>,
+    /// Where it stands in the queue.
+    pub(super) place: Option<Place>,
     pub(super) asked: u64,
     pub(super) phase: Phase,
     pub(super) tried: Vec<ServerId>,
@@ -67,6 +77,7 @@ impl Flight {
             idempotent: arrival.idempotent,
             held: None,
             spare: None,
+            place: None,
             asked: arrival.at,
             phase: Phase::Paused,
             tried: Vec::new(),
@@ -85,12 +96,12 @@ impl Flight {
 /// All of them. A place is used again and again; its stamp tells what it was used for.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    places: Vec<Place>,
+    places: Vec<Slot>,
     free: Vec<u32>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Slot {
     stamp: u32,
     flight: Option<Flight>,
 }
@@ -104,7 +115,7 @@ impl Flights {
             return id;
         }
         let id = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        self.places.push(Place {
+        self.places.push(Slot {
             stamp: 0,
             flight: Some(flight),
         });
@@ -123,6 +134,11 @@ impl Flights {
         })
     }
 
+    /// The stamp that holds.
+    pub(super) fn current(&self, id: u32) -> u32 {
+        self.places.get(id as usize).map_or(0, |place| place.stamp)
+    }
+
     /// Whether nothing has happened since the stamp.
     pub(super) fn is_current(&self, id: u32, stamp: u32) -> bool {
         self.places
@@ -139,9 +155,9 @@ impl Flights {
 
     /// Those that this server works on.
     pub(super) fn at(&self, server: usize) -> Vec<u32> {
-        let at = |place: &Place| {
+        let at = |place: &Slot| {
             let flight = place.flight.as_ref()?;
-            Some(flight.phase != Phase::Paused && flight.held.as_ref()?.1 == server)
+            Some(flight.phase.is_at_server() && flight.held.as_ref()?.1 == server)
         };
         let there = (0u32..).zip(&self.places).filter(|(_, place)| at(place) == Some(true));
         there.map(|(id, _)| id).collect()

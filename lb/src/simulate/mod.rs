@@ -21,6 +21,7 @@ pub mod log;
 mod machine;
 mod outcome;
 pub mod plot;
+mod queue;
 mod random;
 pub mod report;
 mod tally;

@@ -36,6 +36,10 @@ pub struct Failed {
     pub status: u64,
     /// Every server was at its `max_connections`.
     pub full: u64,
+    /// The queue was full besides.
+    pub queue_full: u64,
+    /// It waited for a server for as long as it may.
+    pub queued_too_long: u64,
     /// No server was up.
     pub no_server: u64,
 }
@@ -43,7 +47,7 @@ pub struct Failed {
 impl Failed {
     /// Together.
     pub fn total(&self) -> u64 {
-        self.connect + self.reset + self.timeout + self.status + self.full + self.no_server
+        self.connect + self.reset + self.timeout + self.status + self.full + self.queue_full + self.queued_too_long + self.no_server
     }
 }
 

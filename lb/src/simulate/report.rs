@@ -155,6 +155,8 @@ fn failures(failed: &Failed) -> String {
         (failed.timeout, "no answer in time"),
         (failed.status, "503 from the server"),
         (failed.full, "every server full"),
+        (failed.queue_full, "queue full"),
+        (failed.queued_too_long, "waited for too long"),
         (failed.no_server, "no server up"),
     ];
     let said: Vec<_> = kinds

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::flight::Failure;
 use super::outcome::{Failed, Outcome, ServerOutcome};
+use crate::upstream::NoServer;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +15,8 @@ pub(super) enum End {
     Status,
     /// Without an answer.
     Failed(Failure),
-    /// Every server was at its `max_connections`.
-    Full,
     /// No server could be asked.
-    NoServer,
+    NoServer(NoServer),
 }
 
 /// The counts of one server.
@@ -100,8 +99,10 @@ impl Tally {
             End::Failed(Failure::Connect) => self.failed.connect += 1,
             End::Failed(Failure::Reset) => self.failed.reset += 1,
             End::Failed(Failure::Timeout) => self.failed.timeout += 1,
-            End::Full => self.failed.full += 1,
-            End::NoServer => self.failed.no_server += 1,
+            End::NoServer(NoServer::AllFull) => self.failed.full += 1,
+            End::NoServer(NoServer::QueueFull) => self.failed.queue_full += 1,
+            End::NoServer(NoServer::TooLong) => self.failed.queued_too_long += 1,
+            End::NoServer(_) => self.failed.no_server += 1,
         }
     }
 

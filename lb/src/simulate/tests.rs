@@ -263,6 +263,64 @@ fn the_plot_is_xml_with_a_curve_for_each() {
     assert!(empty.ends_with("</svg>\n") && !empty.contains("NaN") && !empty.contains("inf"));
 }
 
+fn queue(size: u32, millis: u64) -> Option<lb_config::Queue> {
+    NonZeroU32::new(size).map(|size| lb_config::Queue {
+        size,
+        timeout: Duration::from_millis(millis),
+    })
+}
+
+#[test]
+fn a_queue_in_front_of_full_servers_is_first_come_first_served() {
+    let mut plan = plan(&[1, 1], 0, "10ms", recorded([0, 0, 1, 2, 3]));
+    plan.upstream
+        .servers
+        .iter_mut()
+        .for_each(|server| server.max_connections = NonZeroU32::new(1));
+    plan.upstream.queue = queue(2, 1000);
+    let outcome = simulated(&plan, "least_conn");
+    assert_eq!((outcome.failed.queue_full, outcome.failed.total()), (1, 1));
+    // Two at once, and the two that wait when those end: from 1 to 20, and from 2 to 20.
+    assert!((seconds(&outcome, 0.5) - 0.010).abs() < 1e-4 && (seconds(&outcome, 1.0) - 0.019).abs() < 1e-4);
+    plan.upstream.queue = queue(10, 5);
+    let outcome = simulated(&plan, "least_conn");
+    assert_eq!((outcome.failed.queued_too_long, outcome.latency.len()), (3, 2));
+}
+
+#[test]
+fn one_queue_in_front_beats_one_behind_each() {
+    // At 80 % of what they can do: M/M/2 has a mean of 27.8 ms, two M/M/1 that are chosen at random have 50 ms.
+    let mean = |in_front: bool| {
+        let mut plan = plan(&[1, 1], 1, "exponential(10ms)", random(160.0, 60_000));
+        plan.upstream.timeouts.read = Duration::from_secs(600);
+        if in_front {
+            plan.upstream
+                .servers
+                .iter_mut()
+                .for_each(|server| server.max_connections = NonZeroU32::new(1));
+            plan.upstream.queue = queue(60_000, 600_000);
+        }
+        let outcome = simulated(&plan, "random");
+        assert_eq!(outcome.failed.total(), 0);
+        outcome.latency.mean() / 1e3
+    };
+    let (one, each) = (mean(true), mean(false));
+    assert!(
+        (one / 27.8 - 1.0).abs() < 0.1 && (each / 50.0 - 1.0).abs() < 0.15,
+        "{one} ms and {each} ms"
+    );
+}
+
+#[test]
+fn one_deadline_ends_all_tries() {
+    let mut plan = plan(&[1, 1, 1], 0, "50ms", recorded([0]));
+    plan.upstream.timeouts.read = Duration::from_millis(20);
+    plan.upstream.timeouts.request = Some(Duration::from_millis(30));
+    let outcome = simulated(&plan, "round_robin");
+    assert_eq!((outcome.failed.timeout, outcome.retries), (1, 1));
+    assert!((outcome.seconds - 0.030).abs() < 1e-9, "{}", outcome.seconds);
+}
+
 /// Plans of every kind, small ones.
 fn plans() -> impl Strategy<Value = Plan> {
     let server = (
@@ -277,12 +335,16 @@ fn plans() -> impl Strategy<Value = Plan> {
     ];
     let machine = (prop_oneof![Just(0.0), Just(0.2), Just(1.0)], outage);
     let servers = prop::collection::vec((server, machine), 1..6);
-    (servers, 10.0..2000.0f64, 1u64..150, any::<u64>(), any::<bool>(), 1u64..100).prop_map(
-        |(servers, rate, requests, seed, retry, patience)| {
+    let queues = prop_oneof![Just(None), (1u32..20, 1u64..50).prop_map(|(size, millis)| queue(size, millis))];
+    let limits = (1u64..100, prop_oneof![Just(None), (1u64..100).prop_map(Some)], queues);
+    (servers, 10.0..2000.0f64, 1u64..150, any::<u64>(), any::<bool>(), limits).prop_map(
+        |(servers, rate, requests, seed, retry, (patience, limit, queue))| {
             let weights: Vec<u32> = servers.iter().map(|((weight, ..), _)| *weight).collect();
             let mut plan = plan(&weights, 1, "pareto(2ms, 1.5)", random(rate, requests));
             plan.seed = seed;
             plan.upstream.timeouts.read = Duration::from_millis(patience);
+            plan.upstream.timeouts.request = limit.map(Duration::from_millis);
+            plan.upstream.queue = queue;
             if !retry {
                 plan.upstream.retry = None;
             }
@@ -308,7 +370,9 @@ proptest! {
             prop_assert_eq!(outcome.requests, plan.arrivals.count());
             prop_assert_eq!(outcome.latency.len() + outcome.failed.total(), outcome.requests);
             let (tried, failed) = outcome.servers.iter().fold((0, 0), |(tries, failures), server| (tries + server.tries, failures + server.failures));
-            prop_assert_eq!(tried + outcome.failed.full + outcome.failed.no_server, outcome.requests + outcome.retries);
+            prop_assert_eq!(outcome.clone(), run(&plan, &balance, &|_| {}));
+            let never = outcome.failed.full + outcome.failed.queue_full + outcome.failed.queued_too_long + outcome.failed.no_server;
+            prop_assert_eq!(tried + never, outcome.requests + outcome.retries);
             prop_assert_eq!(outcome.latency.len() + failed, tried);
             prop_assert!(outcome.retries <= outcome.requests * (most - 1 + plan.machines.len() as u64));
             for (server, got) in plan.upstream.servers.iter().zip(&outcome.servers) {

@@ -11,6 +11,7 @@ use super::flight::Failure;
 use super::random::{Draws, Purpose};
 use super::tally::End;
 use crate::exchange::{UNREACHED, pause};
+use crate::upstream::NoServer;
 
 impl Simulation<'_> {
     /// The server gave a good answer.
@@ -36,7 +37,7 @@ impl Simulation<'_> {
         self.tally.failed(server);
         // The next server is taken first, and this one is kept while it is asked.
         flight.tried.push(lease.server().id());
-        let waits = if may { self.switch(id, true) } else { None };
+        let waits = if may { self.switch(id, true, false) } else { None };
         let Some(flight) = self.flights.get(id) else { return };
         if !std::mem::replace(&mut flight.charged, true) {
             lease.failed_at(now);
@@ -69,7 +70,7 @@ impl Simulation<'_> {
         }
         self.give_back(held);
         let waits = if !late && self.may_retry(id, failure) {
-            self.switch(id, reached)
+            self.switch(id, reached, true)
         } else {
             None
         };
@@ -78,7 +79,7 @@ impl Simulation<'_> {
                 self.end(id, End::Failed(failure));
                 false
             }
-            Some(0) if !reached => true,
+            Some(0) if !reached => self.holds(id),
             Some(pause) => {
                 self.go_on(id, pause);
                 false
@@ -99,8 +100,8 @@ impl Simulation<'_> {
     }
 
     /// Takes a server that was not tried yet, within the budget and the time that is left, and says how long to wait before it is asked.
-    /// `reached`: the last one got a connection.
-    fn switch(&mut self, id: u32, reached: bool) -> Option<u64> {
+    /// `reached`: the last one got a connection. `waits`: where all are full, it lines up after the pause; not when it has got an answer.
+    fn switch(&mut self, id: u32, reached: bool, waits: bool) -> Option<u64> {
         let now = self.at();
         let flight = self.flights.get(id)?;
         let random = || Draws::new(self.plan.seed, Purpose::Pauses, flight.draw()).unit();
@@ -109,19 +110,24 @@ impl Simulation<'_> {
         if pause > 0 && self.now + pause >= flight.deadline {
             return None;
         }
-        let held = self.pick(id).ok()?;
+        let waits = waits && self.queues && flight.spare.is_none();
+        let held = match self.pick(id) {
+            Ok(held) => Some(held),
+            Err(NoServer::AllFull) if waits => None,
+            Err(_) => return None,
+        };
         let flight = self.flights.get(id)?;
         // Tries that got no connection put no load on anything, and cost nothing.
         if flight.count > 0 {
             match self.upstream.try_retry_at(now) {
                 Some(permit) => flight.permit = Some(permit),
                 None => {
-                    self.give_back(Some(held));
+                    self.give_back(held);
                     return None;
                 }
             }
         }
-        flight.held = Some(held);
+        flight.held = held;
         self.tally.retried();
         Some(pause)
     }
@@ -130,7 +136,9 @@ impl Simulation<'_> {
     fn go_on(&mut self, id: u32, pause: u64) {
         match pause {
             0 => self.ask(id),
-            _ => self.schedule(id, self.now + pause),
+            _ => {
+                self.schedule(id, self.now + pause);
+            }
         }
     }
 }

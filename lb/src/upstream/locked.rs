@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::MutexGuard;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::pool::{News, Pool, State};
 
@@ -50,8 +49,8 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.state.queue.waiting() > 0 {
             // Read under the lock: a change after this finds those who wait by then.
-            let epoch = self.owed.pool.epoch.now();
-            (self.owed.woken, self.owed.news) = self.state.settle(epoch, Instant::now());
+            let (epoch, now) = (self.owed.pool.epoch.now(), self.state.now());
+            (self.owed.woken, self.owed.news) = self.state.settle(epoch, now);
         }
     }
 }

@@ -182,11 +182,15 @@ impl Upstream {
     /// # Errors
     /// Why there is none; [`NoServer::AllFull`] where the configuration has no queue.
     pub fn line_up(&self, wanted: &Wanted<'_>) -> Result<Entry, NoServer> {
+        self.line_up_at(wanted, Instant::now())
+    }
+
+    pub(crate) fn line_up_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Entry, NoServer> {
         let Some(queue) = &self.config.queue else {
-            return self.pick(wanted).map(Entry::Lease);
+            return self.pick_at(wanted, now).map(Entry::Lease);
         };
         let size = queue.size.get() as usize;
-        Ok(match self.pool.take_or_join(self.view, wanted, size, Instant::now())? {
+        Ok(match self.pool.take_or_join(self.view, wanted, size, now)? {
             Ok(slot) => Entry::Lease(self.lease_on(slot)),
             Err(ticket) => Entry::Place(Place::new(self.pool.clone(), ticket)),
         })

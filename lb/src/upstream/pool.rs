@@ -66,6 +66,8 @@ pub(super) struct State {
     panic: bool,
     panics: u64,
     random: SmallRng,
+    /// The time, where it is not the clock's.
+    told: Option<Instant>,
 }
 
 /// What a slot says about its server, for people.
@@ -106,6 +108,7 @@ impl Pool {
             panic: false,
             panics: 0,
             random: SmallRng::from_os_rng(),
+            told: None,
         };
         Self {
             name,
@@ -121,7 +124,13 @@ impl Pool {
     pub(super) fn seeded(name: Arc<str>, start: Instant, seed: u64) -> Self {
         let pool = Self::new(name, Arc::default(), start);
         pool.lock().random = SmallRng::seed_from_u64(seed);
+        pool.tell_time(start);
         pool
+    }
+
+    /// From now on it is this time, for all that nobody tells the time.
+    pub(super) fn tell_time(&self, now: Instant) {
+        self.lock().told = Some(now);
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -412,6 +421,10 @@ impl Pool {
 }
 
 impl State {
+    pub(super) fn now(&self) -> Instant {
+        self.told.unwrap_or_else(Instant::now)
+    }
+
     fn pin(&mut self, address: &ResolvedAddress) -> ServerId {
         let slot = match self.by_address.get(address) {
             Some(slot) => *slot,

@@ -152,7 +152,11 @@ impl Place {
 
     /// Ready when there is an outcome.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        self.pool.queue_at(Instant::now(), |queue| queue.poll(self.ticket, cx))
+        self.poll_at(cx, Instant::now())
+    }
+
+    pub(crate) fn poll_at(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
+        self.pool.queue_at(now, |queue| queue.poll(self.ticket, cx))
     }
 
     /// When to poll again although nobody wakes: an ejection ends then.
@@ -162,7 +166,11 @@ impl Place {
 
     /// What has come of the waiting; `None`: nothing yet.
     pub fn outcome(&self) -> Option<Result<Granted, NoServer>> {
-        let outcome = self.pool.queue_at(Instant::now(), |queue| queue.fetch(self.ticket))?;
+        self.outcome_at(Instant::now())
+    }
+
+    pub(crate) fn outcome_at(&self, now: Instant) -> Option<Result<Granted, NoServer>> {
+        let outcome = self.pool.queue_at(now, |queue| queue.fetch(self.ticket))?;
         Some(outcome.map(|handed| Granted::new(&self.pool, handed)))
     }
 }

@@ -43,6 +43,11 @@ impl Upstream {
         let (rise, fall) = (config.rise.get() as usize, config.fall.get() as usize);
         check.note(check.begin(), (!passed).then(|| "down".into()), Duration::ZERO, rise, fall);
     }
+
+    /// What time it is for those who [wait](Upstream::line_up) for a server.
+    pub(crate) fn tell_time(&self, now: Instant) {
+        self.pool.tell_time(now);
+    }
 }
 
 /// A server as if it had been looked up.
