@@ -3,8 +3,8 @@
 //! [`crate::load`] is the only maker of a [`Config`]. A part of the file that is absent has its default already; a part that is off is
 //! `None`.
 
-mod sticky;
 mod discovery;
+mod sticky;
 mod traffic;
 
 use std::net::SocketAddr;
