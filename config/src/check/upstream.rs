@@ -37,6 +37,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let sticky = fields.optional("sticky", sticky);
     let hedge = fields.optional("hedge", hedge);
+    let slow_start = fields.optional("slow_start", read::timeout);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -52,6 +53,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         retry: retry?,
         sticky: sticky?,
         hedge: hedge?,
+        slow_start: slow_start?,
         keepalive: keepalive?,
     })
 }

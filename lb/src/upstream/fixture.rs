@@ -66,6 +66,7 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
             budget_percent: 20,
         }),
         sticky: None,
+        slow_start: None,
         hedge: None,
         keepalive: 128,
         panic_percent: 0,
