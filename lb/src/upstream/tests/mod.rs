@@ -7,5 +7,6 @@ mod leases;
 mod orders;
 mod panic;
 mod reload;
+mod slow_start;
 mod standing;
 mod sticky;
