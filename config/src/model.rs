@@ -210,6 +210,8 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// A second server for what is slow; `None`: never.
     pub hedge: Option<Hedge>,
+    /// For how long the weight of a server that comes back grows, above 0; `None`: it has all at once.
+    pub slow_start: Option<Duration>,
     /// Idle connections kept for each server; 0 keeps none.
     pub keepalive: usize,
 }

@@ -37,6 +37,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let queue = fields.optional("queue", queue);
     let sticky = fields.optional("sticky", sticky);
     let hedge = fields.optional("hedge", hedge);
+    let slow_start = fields.optional("slow_start", read::timeout);
     let keepalive = fields.integer("keepalive");
     Some(Upstream {
         name: name.into(),
@@ -53,6 +54,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         queue: queue?,
         sticky: sticky?,
         hedge: hedge?,
+        slow_start: slow_start?,
         keepalive: keepalive?,
     })
 }

@@ -35,7 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &["slow_start", "circuit_breaker", "adaptive_concurrency"],
+    later: &["circuit_breaker", "adaptive_concurrency"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -78,6 +78,11 @@ const UPSTREAM_KEYS: &[Key] = &[
     ),
     key("sticky", Table(&super::STICKY), super::STICKY.about),
     key("hedge", Table(&HEDGE), HEDGE.about),
+    key(
+        "slow_start",
+        Duration,
+        "For how long the weight of a server that comes back, or is new among others, grows to the whole; at once without it.",
+    ),
     key("keepalive", Integer(0, 65_535), "Idle connections that are kept for each server.").integer(128),
 ];
 

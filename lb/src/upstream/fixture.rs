@@ -67,6 +67,7 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
         }),
         queue: None,
         sticky: None,
+        slow_start: None,
         hedge: None,
         keepalive: 128,
         panic_percent: 0,

@@ -27,6 +27,7 @@ mod resolve;
 mod server;
 mod simulated;
 mod slot;
+mod slow_start;
 mod standing;
 mod sticky;
 mod view;
@@ -120,6 +121,7 @@ impl Upstream {
         let view = pool.open_view(Plan {
             balance: config.balance.clone(),
             panic_percent: config.panic_percent,
+            slow_start: slow_start::lasts(&config),
             servers: servers.iter().map(placed).collect(),
         });
         let cookies = config.sticky.as_ref();

@@ -2,7 +2,8 @@
 //!
 //! Everything that must agree stands under one short lock: choosing and taking are one step, and what is returned is returned under the
 //! same lock. So "the lowest in flight ÷ weight" and "never above `max_connections`" hold exactly, and not only on average, whatever the
-//! number of threads. Under the lock nothing waits, logs or allocates, but for what a reload or a change of health brings.
+//! number of threads. Under the lock nothing waits, logs or allocates, but for what a reload, a change of health or a
+//! slow start brings.
 //!
 //! A server is known by its address. It has a [`Slot`] for as long as a configuration or a lease holds it: one that is removed while
 //! requests are under way, and then comes back, finds its count as it is.
@@ -25,6 +26,7 @@ use super::orders::Order;
 use super::queue::{Handed, Queue};
 use super::resolve::ResolvedServer;
 use super::slot::Slot;
+use super::slow_start::{self, Warmth};
 use super::standing::Facts;
 use super::view::{Live, Plan, View};
 use super::{NoServer, ResolvedAddress, ServerId, Wanted};
@@ -225,6 +227,8 @@ impl Pool {
         let at = state.views.iter().position(|view| view.id == id);
         let closed = at.map(|at| state.views.remove(at));
         state.queue.leave_view(id);
+        // A server that only that one had is out from now on, also while it ends its requests.
+        state.views.iter_mut().for_each(|view| view.stale = true);
         drop(state);
         drop(closed);
     }
@@ -436,7 +440,8 @@ impl State {
 
     fn place(&mut self, address: &ResolvedAddress) -> usize {
         self.generation = self.generation.wrapping_add(1);
-        let fresh = Slot::new(address.clone(), self.generation);
+        let late = self.views.iter().any(View::any_usable);
+        let fresh = Slot::new(address.clone(), self.generation, Warmth::new(late));
         let slot = match self.free.pop_first() {
             Some(slot) => {
                 self.slots[slot] = fresh;
@@ -485,7 +490,13 @@ impl State {
             }
         }
         if looked {
+            slow_start::look(&mut self.slots, &self.views, now);
             news.panic = self.look_for_panic();
+        }
+        for view in &mut self.views {
+            if looked || view.grows_by(now) {
+                view.grow(now, &self.slots, &self.loads);
+            }
         }
         news
     }

@@ -8,6 +8,7 @@ use super::ResolvedAddress;
 use super::check::Status;
 use super::eject::{self, Failures};
 use super::orders::Orders;
+use super::slow_start::Warmth;
 use super::standing::{Duty, Facts};
 
 /// The rarely changing part of a server's live state. Its load and its turn stand in arrays of their own, where algorithms scan them.
@@ -30,10 +31,11 @@ pub(super) struct Slot {
     /// Until when a drain lasts that the server has announced, where no check keeps count of it.
     announced: Option<Instant>,
     pub(super) orders: Orders,
+    pub(super) warmth: Warmth,
 }
 
 impl Slot {
-    pub(super) fn new(address: ResolvedAddress, generation: u32) -> Self {
+    pub(super) fn new(address: ResolvedAddress, generation: u32, warmth: Warmth) -> Self {
         Self {
             address: Some(address),
             generation,
@@ -45,6 +47,7 @@ impl Slot {
             consecutive_failures: 0,
             announced: None,
             orders: Orders::default(),
+            warmth,
         }
     }
 

@@ -13,26 +13,31 @@
 //! ones. They are no overflow: while the others are merely full, requests wait or are refused.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 
 use super::NoServer;
 use super::check::{Check, Status};
 use super::slot::Slot;
+use super::slow_start::{self, Presence};
 use super::standing::{Facts, Standing, panics};
 use crate::balance::{self, Algorithm, Entrant, Field, Latency, NOT_ELIGIBLE, rank, shares};
 
 /// A server as one configuration has it.
 pub(super) struct Member {
-    /// Divided by what all weights of the view have in common.
+    /// Divided by what all weights of the view have in common, and scaled where there is a slow start.
     weight: u32,
+    /// The weight that counts now, which is less during a slow start.
+    current: u32,
     limit: u32,
     backup: bool,
     check: Option<Arc<Check>>,
     usable: bool,
     /// Whether it may be chosen now.
     eligible: bool,
+    /// Not usable, but only because its first check has not ended.
+    waits: bool,
     /// Whether it goes on with clients that have stayed with it.
     keeps: bool,
 }
@@ -57,6 +62,8 @@ pub(super) struct View {
     pub(super) refreshed: bool,
     /// Whether ejected servers are used because too few others are left.
     pub(super) panic: bool,
+    /// When weights grow next; `None`: all are whole.
+    next_growth: Option<Instant>,
 }
 
 /// The servers that are tried first, or the backup ones. All by slot.
@@ -72,6 +79,7 @@ struct Tier {
 pub(super) struct Plan {
     pub(super) balance: lb_config::Balance,
     pub(super) panic_percent: u8,
+    pub(super) slow_start: Option<Duration>,
     pub(super) servers: Vec<Placed>,
 }
 
@@ -100,28 +108,23 @@ impl View {
         let width = servers.iter().map(|placed| placed.slot + 1).max().unwrap_or(0);
         let weight = |placed: &Placed| ordered(placed.slot).unwrap_or(placed.weight);
         let common = servers.iter().fold(0, |common, placed| gcd(common, weight(placed))).max(1);
+        let scale = if plan.slow_start.is_some() { slow_start::SCALE } else { 1 };
         let mut members: Vec<Option<Member>> = (0..width).map(|_| None).collect();
         for placed in servers {
+            let weight = weight(placed) / common * scale;
             members[placed.slot] = Some(Member {
-                weight: weight(placed) / common,
+                weight,
+                current: weight,
                 limit: placed.limit,
                 backup: placed.backup,
                 check: placed.check.clone(),
                 usable: false,
                 eligible: false,
+                waits: false,
                 keeps: false,
             });
         }
-        let tier = |backup: bool| {
-            let own = |placed: &&Placed| placed.backup == backup && weight(placed) > 0;
-            let entrant = |placed: &Placed| Entrant {
-                position: placed.slot,
-                weight: weight(placed) / common,
-                name: placed.name.clone(),
-            };
-            Tier::new(&plan.balance, &servers.iter().filter(own).map(entrant).collect::<Vec<_>>(), width)
-        };
-        let tiers = [tier(false), tier(true)];
+        let tiers = [false, true].map(|backup| Tier::new(&plan, &members, backup));
         Self {
             id,
             members,
@@ -132,6 +135,7 @@ impl View {
             opened: false,
             refreshed: false,
             panic: false,
+            next_growth: None,
             plan,
         }
     }
@@ -171,6 +175,7 @@ impl View {
         for (member, standing) in self.members.iter_mut().zip(standings) {
             let Some(member) = member else { continue };
             member.usable = member.weight > 0 && standing.is_some() && standing == best;
+            member.waits = !member.usable && member.weight > 0 && standing == Some(Standing::Unchecked);
             member.keeps = standing.is_some_and(|standing| standing <= best.unwrap_or(Standing::Passing));
             self.tiers[usize::from(member.backup)].usable += usize::from(member.usable);
         }
@@ -188,7 +193,54 @@ impl View {
             self.opened |= eligible;
             self.eligible = if eligible { self.eligible + 1 } else { self.eligible - 1 };
         }
-        self.tiers[usize::from(member.backup)].ranks[slot] = if eligible { rank(load, member.weight) } else { NOT_ELIGIBLE };
+        self.tiers[usize::from(member.backup)].ranks[slot] = if eligible { rank(load, member.current) } else { NOT_ELIGIBLE };
+    }
+
+    /// Whether weights are due to [`grow`](Self::grow).
+    #[inline]
+    pub(super) fn grows_by(&self, now: Instant) -> bool {
+        self.next_growth.is_some_and(|at| at <= now)
+    }
+
+    /// Gives those who are in their slow start the weight that they have by now.
+    pub(super) fn grow(&mut self, now: Instant, slots: &[Slot], loads: &[u32]) {
+        self.next_growth = None;
+        let Some(lasts) = self.plan.slow_start else { return };
+        let mut changed = [false; 2];
+        for (member, slot) in self.members.iter_mut().zip(slots) {
+            let Some(member) = member else { continue };
+            let age = slot.warmth.since().map(|since| now.saturating_duration_since(since));
+            let current = age.map_or(member.weight, |age| slow_start::weight(member.weight, age, lasts));
+            changed[usize::from(member.backup)] |= current != member.current;
+            member.current = current;
+            if age.is_some_and(|age| age < lasts) {
+                self.next_growth = Some(now + slow_start::STEP);
+            }
+        }
+        for (backup, _) in [false, true].into_iter().zip(changed).filter(|(_, changed)| *changed) {
+            let tier = &mut self.tiers[usize::from(backup)];
+            let fresh = Tier::new(&self.plan, &self.members, backup);
+            (tier.algorithm, tier.weights, tier.shares) = (fresh.algorithm, fresh.weights, fresh.shares);
+        }
+        if changed != [false; 2] {
+            for (slot, load) in loads.iter().enumerate() {
+                self.update(slot, *load);
+            }
+        }
+    }
+
+    /// How this server stands here.
+    pub(super) fn presence(&self, slot: usize) -> Presence {
+        match self.member(slot) {
+            Some(member) if member.usable => Presence::InUse,
+            Some(member) if member.waits => Presence::Waiting,
+            _ => Presence::Out,
+        }
+    }
+
+    /// Which of the two tiers it is in.
+    pub(super) fn tier_of(&self, slot: usize) -> Option<usize> {
+        self.member(slot).map(|member| usize::from(member.backup))
     }
 
     /// Whether this server may go on with a client that has stayed with it. Its weight, and whether it is a backup, say only who gets
@@ -288,14 +340,25 @@ impl Member {
 }
 
 impl Tier {
-    fn new(balance: &lb_config::Balance, entrants: &[Entrant], width: usize) -> Self {
+    /// Of the members that are backups, or are not, at the weights that they have now.
+    fn new(plan: &Plan, members: &[Option<Member>], backup: bool) -> Self {
+        let width = members.len();
         let mut weights = vec![0; width];
-        for entrant in entrants {
-            weights[entrant.position] = entrant.weight;
+        let mut entrants = Vec::new();
+        for placed in plan.servers.iter().filter(|placed| placed.backup == backup) {
+            let weight = members[placed.slot].as_ref().map_or(0, |member| member.current);
+            weights[placed.slot] = weight;
+            if weight > 0 {
+                entrants.push(Entrant {
+                    position: placed.slot,
+                    weight,
+                    name: placed.name.clone(),
+                });
+            }
         }
         let shares = shares(&weights);
         Self {
-            algorithm: balance::build(balance, entrants, width),
+            algorithm: balance::build(&plan.balance, &entrants, width),
             ranks: vec![NOT_ELIGIBLE; width],
             weights,
             shares,

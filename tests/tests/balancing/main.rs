@@ -8,6 +8,7 @@ mod gauges;
 mod leases;
 mod least_conn;
 mod limits;
+mod slow_start;
 mod sticky;
 
 use lb_tests::client::{Connection, Request};

@@ -8,5 +8,6 @@ mod orders;
 mod panic;
 mod queue;
 mod reload;
+mod slow_start;
 mod standing;
 mod sticky;
