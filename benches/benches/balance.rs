@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lb::balance::{Entrant, Field, Latency, build, hash_key, rank, shares};
-use lb::upstream::{Registry, Upstream, Wanted, resolve};
+use lb::observe::Metrics;
+use lb::upstream::{Discovery, Registry, Upstream, Wanted, resolve};
 use lb_config::Balance;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -36,8 +37,10 @@ fn configured(balance: &str, servers: usize) -> Result<lb_config::Upstream, Stri
 fn upstream(config: &lb_config::Upstream) -> Result<Arc<Upstream>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let resolved = runtime.block_on(resolve(config)).map_err(|error| error.to_string())?;
-    Ok(Registry::new().build(config, resolved, None))
+    let resolved = runtime
+        .block_on(resolve(config, &Discovery::new(Metrics::new())))
+        .map_err(|error| error.to_string())?;
+    Ok(Registry::new().build(config, &resolved, None))
 }
 
 fn pick(c: &mut Criterion) {
