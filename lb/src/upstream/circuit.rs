@@ -100,7 +100,7 @@ impl Circuit {
     /// How long until a probe may pass; zero: one may now, or as soon as another has ended.
     pub(super) fn left(&self, now: Instant) -> Duration {
         match self.phase {
-            Phase::Open(since) => (since + self.settings.open).saturating_duration_since(now),
+            Phase::Open(since) => self.settings.open.saturating_sub(now.saturating_duration_since(since)),
             Phase::Closed | Phase::HalfOpen(_) => Duration::ZERO,
         }
     }
@@ -155,10 +155,11 @@ impl Circuit {
 
     fn count(&mut self, ok: bool, now: Instant) {
         let (window, width) = (self.settings.window, self.settings.window / PARTS);
-        while self.parts.front().is_some_and(|part| part.start + window <= now) {
+        let age = |part: &Part| now.saturating_duration_since(part.start);
+        while self.parts.front().is_some_and(|part| age(part) >= window) {
             self.parts.pop_front();
         }
-        if self.parts.back().is_none_or(|part| part.start + width <= now) {
+        if self.parts.back().is_none_or(|part| age(part) >= width) {
             self.parts.push_back(Part {
                 start: now,
                 tries: 0,
