@@ -29,7 +29,7 @@ pub use traffic::{Fault, Mirror, Share, Split};
 
 mod overload;
 
-pub use overload::Queue;
+pub use overload::{CircuitBreaker, Queue};
 pub use sticky::Sticky;
 
 /// A whole configuration: the file and all that it includes.
@@ -206,6 +206,8 @@ pub struct Upstream {
     pub retry: Option<Retry>,
     /// Where requests wait while every server is at its limit; `None`: they do not.
     pub queue: Option<Queue>,
+    /// Refuses requests while most fail; `None`: never.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// Lets clients stay with their server; `None`: off.
     pub sticky: Option<Sticky>,
     /// A second server for what is slow; `None`: never.

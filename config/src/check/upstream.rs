@@ -3,7 +3,7 @@
 use super::header::host_value;
 use super::health::{health_check, passive_health};
 use super::hedge::hedge;
-use super::overload::queue;
+use super::overload::{circuit_breaker, queue};
 use super::servers::servers;
 use super::sticky::sticky;
 use super::tls;
@@ -35,6 +35,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let timeouts = fields.read("timeouts", timeouts);
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let queue = fields.optional("queue", queue);
+    let circuit_breaker = fields.optional("circuit_breaker", circuit_breaker);
     let sticky = fields.optional("sticky", sticky);
     let hedge = fields.optional("hedge", hedge);
     let slow_start = fields.optional("slow_start", read::timeout);
@@ -52,6 +53,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         timeouts: timeouts?,
         retry: retry?,
         queue: queue?,
+        circuit_breaker: circuit_breaker?,
         sticky: sticky?,
         hedge: hedge?,
         slow_start: slow_start?,

@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]` and its tables.
 
 use super::Shape::{Boolean, Duration, Either, Integer, List, OneOf, Pattern, Table, Text};
-use super::{Choice, HEDGE, Key, MANY, OFF, Preset, QUEUE, Shape, TableDef, URL_PATH, key};
+use super::{CIRCUIT_BREAKER, Choice, HEDGE, Key, MANY, OFF, Preset, QUEUE, Shape, TableDef, URL_PATH, key};
 
 /// `balance`.
 pub(crate) const BALANCE: Choice = Choice {
@@ -35,7 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &["circuit_breaker", "adaptive_concurrency"],
+    later: &["adaptive_concurrency"],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -71,6 +71,7 @@ const UPSTREAM_KEYS: &[Key] = &[
     key("timeouts", Table(&TIMEOUTS), "Timeouts towards the servers.").default(Preset::Table),
     key("retry", Either(RETRY_SHAPES), "Tries a request again on another server. On unless it is \"off\".")
         .default(Preset::Table),
+    key("circuit_breaker", Table(&CIRCUIT_BREAKER), CIRCUIT_BREAKER.about),
     key(
         "queue",
         Table(&QUEUE),

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::observe::{Gauges, ServerGauges, ServerMetrics, UpstreamGauges};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
-use crate::upstream::{Server, SourceStatus, State};
+use crate::upstream::{CircuitState, Server, SourceStatus, State};
 
 /// The state of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct UpstreamStatus {
     pub balance: String,
     /// Requests that wait for a server; `None`: it has no queue.
     pub queued: Option<usize>,
+    /// What the circuit does: `closed`, `open` or `half-open`; `None`: it has none.
+    #[serde(default)]
+    pub circuit: Option<String>,
     /// Whether ejected servers are used because too few others are healthy.
     pub panic: bool,
     /// Its servers.
@@ -164,6 +167,7 @@ fn upstream(state: &UpstreamState) -> UpstreamStatus {
         name: state.upstream.name().to_string(),
         balance: state.upstream.config().balance.name().to_string(),
         queued: state.upstream.queued(),
+        circuit: state.upstream.circuit().map(|circuit| circuit.as_str().to_string()),
         panic: state.upstream.panics().0,
         servers: servers.map(|(server, metrics)| ServerStatus::of(server, metrics)).collect(),
         discovery: state.resolved.sources().into_iter().map(discovery).collect(),
@@ -226,6 +230,7 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
         upstreams.push(UpstreamGauges {
             upstream: state.upstream.name().clone(),
             queued: state.upstream.queued().unwrap_or(0) as u64,
+            circuit_open: state.upstream.circuit().is_some_and(|circuit| circuit != CircuitState::Closed),
             panics: state.upstream.panics().1,
         });
         servers.extend(state.upstream.servers().iter().map(|server| {

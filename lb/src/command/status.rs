@@ -89,7 +89,9 @@ pub(super) fn write_upstream(out: &mut String, upstream: &UpstreamStatus) -> std
         ""
     };
     let waiting = upstream.queued.map(|queued| format!(", {queued} waiting")).unwrap_or_default();
-    writeln!(out, "upstream {} ({}{waiting}){panic}", upstream.name, upstream.balance)?;
+    let circuit = upstream.circuit.as_deref().filter(|circuit| *circuit != "closed");
+    let circuit = circuit.map(|circuit| format!(", circuit {circuit}")).unwrap_or_default();
+    writeln!(out, "upstream {} ({}{waiting}){circuit}{panic}", upstream.name, upstream.balance)?;
     for source in &upstream.discovery {
         let since = source.refreshed_at.as_deref().unwrap_or("never");
         match &source.error {

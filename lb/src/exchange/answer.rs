@@ -50,7 +50,12 @@ impl Exchange {
         if let Some(lease) = self.tries.lease.as_ref().filter(|_| leaves) {
             lease.announced_drain();
         }
-        if failure_status(status) {
+        let failed = failure_status(status);
+        // Before another server is looked for: it may be what opens the circuit.
+        if !(failed && leaves) {
+            self.tried(!failed);
+        }
+        if failed {
             // Who says that it leaves may refuse what comes all the same: that is no failure.
             if means.replayable && self.may_retry_status(status) && self.retry_elsewhere(means.keeps, !leaves) {
                 return Verdict::Retry;

@@ -27,7 +27,7 @@ pub(super) struct Tries {
     /// The place in the line, while all are full.
     pub(super) waiting: Option<Waiting>,
     /// What the client is told if no other server is found, after one has failed.
-    failure: Option<Refusal>,
+    pub(super) failure: Option<Refusal>,
     /// Upstreams of the route's split that turned out to have nobody.
     pub(super) left: Vec<usize>,
     /// Tries that got a connection.
@@ -218,19 +218,6 @@ impl Exchange {
         upstream.upstream.pick_at(&self.wanted(tried), now)
     }
 
-    pub(super) fn no_server(&mut self, why: NoServer) -> Refusal {
-        let retry_after = self.upstream().map_or(1, |upstream| upstream.retry_after);
-        let unavailable = |why, retry_after| Refusal::Unavailable { why, retry_after };
-        let refusal = match why {
-            NoServer::AllFull => unavailable("Every server is at its limit.", 1),
-            NoServer::QueueFull => unavailable("Every server is at its limit, and the queue is full.", 1),
-            NoServer::TooLong => unavailable("Every server stayed at its limit for too long.", 1),
-            NoServer::NoneHealthy | NoServer::AllTried => unavailable("No server is up.", retry_after),
-        };
-        // Where a server had failed before, that is what the client is told.
-        self.tries.failure.take().unwrap_or(refusal)
-    }
-
     /// The server has a connection for the request: the try counts.
     pub fn connected(&mut self) {
         if !self.tries.stale {
@@ -270,6 +257,9 @@ impl Exchange {
     pub(super) fn charge(&mut self, failure: Failure, late: bool) {
         self.answered(failure.status());
         let to_blame = self.is_to_blame(failure, late);
+        if to_blame {
+            self.tried(false);
+        }
         let Some(lease) = self.tries.lease.take() else { return };
         if to_blame && (!failure.reached() || !std::mem::replace(&mut self.tries.charged, true)) {
             lease.failed();

@@ -148,6 +148,7 @@ impl Exchange {
     fn set_aside(&mut self, status: StatusCode) {
         debug_assert!(failure_status(status), "{status} is no failure");
         self.answered(status);
+        self.tried(false);
         self.charge_once();
         let Some(lease) = self.tries.lease.take() else { return };
         self.tries.tried.push(lease.server().id());

@@ -82,7 +82,7 @@ impl Exchange {
                 begun: Instant::now(),
                 snapshot,
             }),
-            Err(NoServer::AllFull) => {
+            Err(NoServer::AllFull | NoServer::CircuitOpen) => {
                 place.over(MirrorOutcome::Dropped);
                 None
             }
@@ -138,6 +138,7 @@ impl Copy {
     /// The head of an answer has come.
     pub fn answered(&self, status: StatusCode) {
         self.observed(status);
+        self.lease.tried(!failure_status(status));
         if failure_status(status) {
             self.lease.failed();
         } else {
@@ -154,6 +155,7 @@ impl Copy {
     pub fn failed(self, failure: Failure, reused: bool) {
         self.observed(failure.status());
         if !(reused && failure == Failure::Reset) {
+            self.lease.tried(false);
             self.lease.failed();
         }
         tracing::debug!(server = &**self.server().name(), "a copy of a request: {}", failure.label());

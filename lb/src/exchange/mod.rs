@@ -20,6 +20,7 @@
 
 mod answer;
 mod caching;
+mod circuit;
 mod deadline;
 mod fault;
 mod forward;

@@ -41,6 +41,8 @@ impl Exchange {
                 let place = Arc::new(place);
                 Err(self.wait_on(Waiting { place, until }))
             }
+            // It has opened since a server was looked for.
+            Err(NoServer::CircuitOpen) if self.tries.count == 0 && self.turn_to_another() => self.next_lease(Instant::now()),
             Err(why) => {
                 if why == NoServer::QueueFull
                     && let Some(state) = self.upstream()

@@ -2,8 +2,8 @@
 //!
 //! The choice is made once, before the cache is asked, and holds for all that follows: cache key, balancing, retries, metrics, the log. There is
 //! one way out of it. A client keeps to its upstream, so one whose servers are all down would fail some clients always, while the others
-//! notice nothing. Therefore an upstream without a server that is up is passed over, and so is one that turns out to have none as its
-//! servers are asked for a connection. Once a server has had anything of the request, the request stays.
+//! notice nothing. Therefore an upstream without a server that is up, or whose circuit is open, is passed over, and so is one that turns
+//! out to be so as its servers are asked for a connection. Once a server has had anything of the request, the request stays.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::upstream::{Lease, NoServer};
 impl Exchange {
     /// Chooses the upstream.
     pub(super) fn choose_upstream(&mut self) {
-        let usable = |upstream: usize| self.snapshot.upstreams[upstream].upstream.has_server();
+        let usable = |upstream: usize| self.snapshot.upstreams[upstream].upstream.takes_requests();
         let split = self.route().and_then(|route| route.split.as_ref());
         self.upstream = split.map(|split| split.choose(self.client.address, usable));
     }
@@ -29,13 +29,13 @@ impl Exchange {
         }
     }
 
-    /// Leaves the upstream for one that was not left yet and has a server, if there is one.
+    /// Leaves the upstream for one that was not left yet and takes requests, if there is one.
     pub(super) fn turn_to_another(&mut self) -> bool {
         let Some(split) = self.route().and_then(|route| route.split.as_ref()) else {
             return false;
         };
         let left = |upstream: usize| self.upstream == Some(upstream) || self.tries.left.contains(&upstream);
-        let usable = |upstream: usize| !left(upstream) && self.snapshot.upstreams[upstream].upstream.has_server();
+        let usable = |upstream: usize| !left(upstream) && self.snapshot.upstreams[upstream].upstream.takes_requests();
         let next = split.choose(self.client.address, usable);
         if left(next) {
             return false;

@@ -66,6 +66,7 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
             budget_percent: 20,
         }),
         queue: None,
+        circuit_breaker: None,
         sticky: None,
         slow_start: None,
         hedge: None,

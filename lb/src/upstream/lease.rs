@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Server;
+use super::breaker::Pass;
 
 /// One request in flight. It counts until this is dropped, however the request ends and whatever configuration is current by then.
 #[derive(Debug)]
@@ -12,14 +13,17 @@ use super::Server;
 pub struct Lease {
     server: Arc<Server>,
     succeeded: AtomicBool,
+    /// What the circuit is told by, where there is one.
+    pass: Option<Pass>,
 }
 
 impl Lease {
     /// Takes over what the pool has counted.
-    pub(super) fn new(server: Arc<Server>) -> Self {
+    pub(super) fn new(server: Arc<Server>, pass: Option<Pass>) -> Self {
         Self {
             server,
             succeeded: AtomicBool::new(false),
+            pass,
         }
     }
 
@@ -31,6 +35,18 @@ impl Lease {
     /// The server has given a good answer.
     pub fn succeeded(&self) {
         self.succeeded.store(true, Ordering::Relaxed);
+    }
+
+    /// What the try has come to, for the circuit: `ok`, or a failure of the server's. Only the first word counts; a try that is left
+    /// without one says nothing.
+    pub fn tried(&self, ok: bool) {
+        self.tried_at(ok, Instant::now());
+    }
+
+    pub(super) fn tried_at(&self, ok: bool, now: Instant) {
+        if let Some(pass) = &self.pass {
+            self.server.tried_at(pass, ok, now);
+        }
     }
 
     /// How long the server took from being asked to the head of its answer, or to its failure; `ok`: it was a good answer. Told once for

@@ -10,8 +10,10 @@
 //! algorithms of [`crate::balance`].
 
 mod address;
+mod breaker;
 mod budget;
 mod check;
+mod circuit;
 mod discovery;
 mod eject;
 mod epoch;
@@ -41,9 +43,10 @@ mod tests;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use address::ResolvedAddress;
+pub use breaker::CircuitState;
 pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
 pub use discovery::{Discovery, SourceStatus, check_files};
@@ -57,6 +60,7 @@ pub use standing::Duty;
 pub use sticky::Cookies;
 pub use wanted::Wanted;
 
+use breaker::{Pass, Refused};
 use hedge::Delay;
 use pool::Pool;
 use sticky::OwnKey;
@@ -80,6 +84,15 @@ pub enum NoServer {
     /// It has waited for a server as long as it may.
     #[error("it has waited for too long")]
     TooLong,
+    /// Too many tries of the upstream fail: nobody is asked for a while.
+    #[error("the circuit is open")]
+    CircuitOpen,
+}
+
+impl From<Refused> for NoServer {
+    fn from(_: Refused) -> Self {
+        NoServer::CircuitOpen
+    }
 }
 
 /// What comes of lining up.
@@ -175,8 +188,9 @@ impl Upstream {
     /// # Errors
     /// Why there is none.
     pub fn pick_at(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Lease, NoServer> {
+        let pass = self.pool.breaker.admit(now)?;
         let slot = self.pool.take(self.view, wanted, now)?;
-        Ok(self.lease_on(slot))
+        Ok(self.lease_on(slot, pass))
     }
 
     /// As [`Upstream::pick`], for a request that waits where all are full.
@@ -192,8 +206,10 @@ impl Upstream {
             return self.pick_at(wanted, now).map(Entry::Lease);
         };
         let size = queue.size.get() as usize;
+        // Who has to wait passes when there is a server.
+        let pass = self.pool.breaker.admit(now)?;
         Ok(match self.pool.take_or_join(self.view, wanted, size, now)? {
-            Ok(slot) => Entry::Lease(self.lease_on(slot)),
+            Ok(slot) => Entry::Lease(self.lease_on(slot, pass)),
             Err(ticket) => Entry::Place(Place::new(self.pool.clone(), ticket)),
         })
     }
@@ -203,18 +219,20 @@ impl Upstream {
         granted.handed().view == self.view
     }
 
-    /// Takes over a server that was handed to somebody who waited; `None`, and it goes to the next, if that was in another upstream.
+    /// Takes over a server that was handed to somebody who waited; `None`, and it goes to the next, if that was in another upstream or the
+    /// circuit has opened.
     pub fn lease(&self, granted: Granted) -> Option<Lease> {
         if !self.granted(&granted) {
             return None;
         }
-        let lease = self.lease_on(granted.handed().slot);
+        let pass = self.pool.breaker.admit(Instant::now()).ok()?;
+        let lease = self.lease_on(granted.handed().slot, pass);
         granted.take_over();
         Some(lease)
     }
 
-    fn lease_on(&self, slot: usize) -> Lease {
-        Lease::new(self.servers[self.by_slot[slot] as usize].clone())
+    fn lease_on(&self, slot: usize, pass: Option<Pass>) -> Lease {
+        Lease::new(self.servers[self.by_slot[slot] as usize].clone(), pass)
     }
 
     /// How many requests wait for a server; `None`: the configuration has no queue.
@@ -227,6 +245,21 @@ impl Upstream {
         self.pool.any_usable(self.view, Instant::now())
     }
 
+    /// Whether there is one, and requests are sent on.
+    pub fn takes_requests(&self) -> bool {
+        self.has_server() && self.pool.breaker.admits(Instant::now())
+    }
+
+    /// What the circuit does; `None`: the configuration in force has none.
+    pub fn circuit(&self) -> Option<CircuitState> {
+        self.pool.breaker.state()
+    }
+
+    /// How long until the circuit lets a request through again; zero where it does already, if to one at a time.
+    pub fn circuit_left(&self) -> Duration {
+        self.pool.breaker.left(Instant::now())
+    }
+
     /// Whether ejected servers are used because too few others are healthy, and how often that has begun.
     pub fn panics(&self) -> (bool, u64) {
         self.pool.panics(Instant::now())
@@ -237,6 +270,7 @@ impl Upstream {
     fn in_force(&self) {
         let said: HashMap<_, _> = self.servers.iter().map(|server| (server.id().slot(), server.config())).collect();
         self.pool.agree(&said);
+        self.pool.breaker.configure(self.config.circuit_breaker);
         self.pool.make_current(self.view);
     }
 

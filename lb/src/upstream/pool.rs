@@ -18,6 +18,7 @@ use lb_config::PassiveHealth;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use super::breaker::Breaker;
 use super::budget::Budget;
 use super::check::Status;
 use super::epoch::Epoch;
@@ -45,6 +46,7 @@ pub(super) struct Pool {
     /// Held by whoever makes views, so that none is made from weights that have just changed. Taken before `state`.
     shaping: Mutex<()>,
     pub(super) budget: Arc<Budget>,
+    pub(super) breaker: Arc<Breaker>,
     pub(super) latencies: Latencies,
 }
 
@@ -118,6 +120,7 @@ impl Pool {
             state: Mutex::new(state),
             shaping: Mutex::new(()),
             budget: Arc::new(Budget::new(now)),
+            breaker: Arc::default(),
             latencies: Latencies::new(now),
         }
     }
@@ -278,6 +281,8 @@ impl Pool {
         let mut state = self.lock();
         let news = state.catch_up(self.epoch.now(), now);
         let taken = match state.take(view, wanted, now) {
+            // Read under the lock: whoever opens it after this refuses those who wait by then.
+            Err(NoServer::AllFull) if self.breaker.is_open() => Err(NoServer::CircuitOpen),
             Err(NoServer::AllFull) if state.queue.waiting() >= size => Err(NoServer::QueueFull),
             Err(NoServer::AllFull) => {
                 let newest = state.newest(view);
@@ -288,6 +293,14 @@ impl Pool {
         drop(state);
         self.tell(&news);
         taken
+    }
+
+    /// The circuit has opened: nobody waits any longer.
+    pub(super) fn refuse_waiters(&self) {
+        let mut state = self.lock();
+        let woken = state.queue.serve(|_, _| Some(Err(NoServer::CircuitOpen)));
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Something outside has changed: those who wait may be served now.

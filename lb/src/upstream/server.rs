@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use lb_config::{Balance, PassiveHealth};
 
 use super::ResolvedAddress;
+use super::breaker::Pass;
 use super::check::{Check, CheckReport, Status};
+use super::circuit::Phase;
 use super::orders::Order;
 use super::pool::Pool;
 use super::resolve::ResolvedServer;
@@ -264,6 +266,19 @@ impl Server {
     pub(super) fn unanswered_at(&self, after: Duration, now: Instant) {
         if self.learns_latency {
             self.pool.unanswered(self.id, after, now);
+        }
+    }
+
+    /// A try of the upstream's has come to this.
+    pub(super) fn tried_at(&self, pass: &Pass, ok: bool, now: Instant) {
+        let name = self.pool.name();
+        match pass.tell(ok, now) {
+            Some(Phase::Open(_)) => {
+                tracing::warn!(upstream = %name, "too many tries fail: the circuit is open");
+                self.pool.refuse_waiters();
+            }
+            Some(_) => tracing::info!(upstream = %name, "a try has succeeded: the circuit is closed"),
+            None => {}
         }
     }
 

@@ -22,6 +22,7 @@ const METRICS: &[&str] = &[
     "lb_upstream_ejections_total",
     "lb_upstream_panic_total",
     "lb_retries_total",
+    "lb_circuit_open",
     "lb_queue_requests",
     "lb_queue_overflows_total",
     "lb_queue_timeouts_total",

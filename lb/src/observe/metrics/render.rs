@@ -52,6 +52,8 @@ pub struct UpstreamGauges {
     pub upstream: Arc<str>,
     /// Requests that wait for a server.
     pub queued: u64,
+    /// Whether its circuit is open or half-open.
+    pub circuit_open: bool,
     /// How often it has begun to use ejected servers because too few others were healthy.
     pub panics: u64,
 }
@@ -204,6 +206,11 @@ fn admission(upstreams: &[UpstreamGauges], page: &mut Page) {
         "lb_queue_requests",
         "Requests that wait for a server.",
         each(|upstream| upstream.queued),
+    );
+    page.gauge(
+        "lb_circuit_open",
+        "1 where requests are refused because too many have failed, else 0.",
+        each(|upstream| upstream.circuit_open.into()),
     );
 }
 

@@ -242,12 +242,14 @@ fn a_server_that_is_named_twice_has_one_series() {
         upstreams: vec![UpstreamGauges {
             upstream: "a".into(),
             queued: 0,
+            circuit_open: true,
             panics: 2,
         }],
         ..Gauges::default()
     };
     let scrape = Scrape::read(&Metrics::new().render(&gauges));
     assert_eq!(scrape.get("lb_upstream_panic_total", &[("upstream", "a")]), Some(2.0));
+    assert_eq!(scrape.get("lb_circuit_open", &[("upstream", "a")]), Some(1.0));
     assert_eq!(
         scrape.get("lb_upstream_active_requests", &[("upstream", "a"), ("server", "s")]),
         Some(7.0)

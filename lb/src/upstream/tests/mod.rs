@@ -2,6 +2,7 @@
 
 mod announced;
 mod checks;
+mod circuit;
 mod ejection;
 mod leases;
 mod orders;
