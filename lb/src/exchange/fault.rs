@@ -10,6 +10,7 @@ use super::Exchange;
 use super::head::RequestHead;
 use super::request::Decision;
 use crate::reject::Refusal;
+use crate::route::Target;
 
 impl Exchange {
     /// What the route's fault does to this request, if it is one that is hit.
@@ -27,11 +28,14 @@ impl Exchange {
 
     /// The wait that [`Decision::Delay`] asked for is over.
     pub fn delayed(&mut self, head: &impl RequestHead) -> Decision {
-        let fault = self.route().and_then(|route| route.config.fault.as_ref());
-        match fault.and_then(|fault| fault.abort) {
-            Some(status) => Decision::Refuse(self.refuse(Refusal::Fault(status))),
-            None => self.act(head).unwrap_or_else(|refusal| Decision::Refuse(self.refuse(refusal))),
-        }
+        let snapshot = self.snapshot.clone();
+        let route = self.route.map(|index| &snapshot.routes[index].config);
+        let next = match (route, route.and_then(|route| route.fault.as_ref()?.abort)) {
+            (_, Some(status)) => Err(Refusal::Fault(status)),
+            (Some(route), None) => self.act(head, &Target::parse(head.target()), &route.action),
+            (None, None) => Err(Refusal::NoRoute),
+        };
+        next.unwrap_or_else(|refusal| Decision::Refuse(self.refuse(refusal)))
     }
 }
 

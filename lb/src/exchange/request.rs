@@ -88,19 +88,14 @@ impl Exchange {
         if let Some(decision) = route.fault.as_ref().and_then(|fault| self.inject(fault)) {
             return Ok(decision);
         }
-        self.act(head)
+        self.act(head, &target, &route.action)
     }
 
     /// Does what the route is there for.
-    pub(super) fn act(&mut self, head: &impl RequestHead) -> Result<Decision, Refusal> {
-        let snapshot = self.snapshot.clone();
-        let Some(route) = self.route.map(|index| &snapshot.routes[index].config) else {
-            return Err(Refusal::NoRoute);
-        };
-        let target = Target::parse(head.target());
-        match &route.action {
+    pub(super) fn act(&mut self, head: &impl RequestHead, target: &Target<'_>, action: &Action) -> Result<Decision, Refusal> {
+        match action {
             Action::Forward { .. } => {
-                self.arrive(head, &target);
+                self.arrive(head, target);
                 Ok(self.look_up(head))
             }
             Action::Redirect { to, status } => {

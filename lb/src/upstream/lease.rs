@@ -52,7 +52,10 @@ impl Lease {
     /// How long the server took from being asked to the head of its answer, or to its failure; `ok`: it was a good answer. Told once for
     /// each try, before the lease ends.
     pub fn observed(&self, latency: Duration, ok: bool) {
-        self.observed_at(latency, ok, Instant::now());
+        // The clock is not asked for nobody.
+        if self.server.learns_latency() {
+            self.observed_at(latency, ok, Instant::now());
+        }
     }
 
     /// As [`Lease::observed`], at this time.

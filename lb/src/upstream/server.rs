@@ -257,6 +257,11 @@ impl Server {
         }
     }
 
+    /// Whether anybody wants to know how fast it is.
+    pub(super) fn learns_latency(&self) -> bool {
+        self.learns_latency
+    }
+
     pub(super) fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
         if self.learns_latency {
             self.pool.observed(self.id, latency, ok, now);
