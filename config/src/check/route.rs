@@ -203,13 +203,17 @@ fn prefix(cx: &Check<'_>, node: &Node) -> Option<Option<Box<str>>> {
 
 fn cache(cx: &Check<'_>, node: &Node) -> Option<RouteCache> {
     let fields = Fields::open(cx, node, &ROUTE_CACHE)?;
-    let ttl = fields.read("ttl", read::duration);
+    let ttl = fields.optional("ttl", read::duration);
     let statuses = fields.read("statuses", |cx, node| read::list(cx, node, cached_status));
     let key = fields.read("key", template);
+    let stale_while_revalidate = fields.read("stale_while_revalidate", read::duration);
+    let stale_if_error = fields.read("stale_if_error", read::duration);
     Some(RouteCache {
         ttl: ttl?,
         statuses: statuses?,
         key: key?,
+        stale_while_revalidate: stale_while_revalidate?,
+        stale_if_error: stale_if_error?,
     })
 }
 
