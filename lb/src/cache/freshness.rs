@@ -168,7 +168,13 @@ mod tests {
         let (freshness, now) = fresh(60);
         let at = |text: &str, age: u64| judge_use(&freshness, Grace::default(), false, false, Some(&wants(text)), now + seconds(age));
         assert_eq!(at("max-age=30", 30), Use::Fresh(seconds(30)));
-        for (text, age) in [("max-age=30", 31), ("max-age=0", 1), ("min-fresh=31", 30), ("no-cache", 0), ("no-cache, max-stale", 0)] {
+        for (text, age) in [
+            ("max-age=30", 31),
+            ("max-age=0", 1),
+            ("min-fresh=31", 30),
+            ("no-cache", 0),
+            ("no-cache, max-stale", 0),
+        ] {
             assert_eq!(at(text, age), Use::Ask(Need::Demanded), "{text}");
         }
         assert_eq!(at("min-fresh=30", 30), Use::Fresh(seconds(30)));
@@ -193,7 +199,10 @@ mod tests {
         let used = |grace, failing| judge_use(&freshness, grace, true, failing, None, now + seconds(1));
         assert_eq!(used(Grace::default(), true), Use::Ask(Need::Stale));
         assert_eq!(used(GRACE, false), Use::Stale(Duration::ZERO, Why::WhileRevalidate));
-        let only_errors = Grace { while_revalidate: 0, ..GRACE };
+        let only_errors = Grace {
+            while_revalidate: 0,
+            ..GRACE
+        };
         assert_eq!(used(only_errors, false), Use::Ask(Need::Stale));
         assert_eq!(used(only_errors, true), Use::Stale(Duration::ZERO, Why::IfError));
         let taken = judge_use(&freshness, only_errors, true, false, Some(&wants("max-stale")), now);

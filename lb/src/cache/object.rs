@@ -206,7 +206,8 @@ impl Object {
     /// The origin gave no good answer: it is asked again from `at` on, and meanwhile this is served, where it may be.
     pub(super) fn not_before(&self, at: Instant) {
         let after = at.saturating_duration_since(self.freshness.received).as_millis();
-        self.asked_again.store(u64::try_from(after).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        self.asked_again
+            .store(u64::try_from(after).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
 
     /// Whether the origin may be asked for it in the background.

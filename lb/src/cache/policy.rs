@@ -14,9 +14,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, TRANSFER_ENCODING,
-};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderName, Method, StatusCode};
 
 use super::cache_control::{Directives, MAX_DELTA, Scope, delta_seconds};
@@ -251,7 +249,11 @@ fn is_guessable(status: StatusCode) -> bool {
 
 /// Statuses that mean nothing to a cache but what is done with them here (RFC 9111 §5.2.2.3).
 fn is_understood(status: StatusCode) -> bool {
-    is_guessable(status) || matches!(status.as_u16(), 201 | 202 | 302 | 303 | 307 | 400 | 401 | 403 | 500 | 502 | 503 | 504)
+    is_guessable(status)
+        || matches!(
+            status.as_u16(),
+            201 | 202 | 302 | 303 | 307 | 400 | 401 | 403 | 500 | 502 | 503 | 504
+        )
 }
 
 fn forbidden(said: &Directives, status: StatusCode) -> Result<(), Refusal> {

@@ -241,6 +241,9 @@ mod tests {
             status: Some(StatusCode::BAD_GATEWAY),
             stale: STALE,
         });
-        assert!(longest.ends_with("; detail=stale-while-revalidate") && longest.len() < LONGEST, "{longest}");
+        assert!(
+            longest.ends_with("; detail=stale-while-revalidate") && longest.len() < LONGEST,
+            "{longest}"
+        );
     }
 }

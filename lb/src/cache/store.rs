@@ -163,10 +163,15 @@ impl Shard {
         let entries = self.table.find(object.key.hash, |entries| entries.is(&object.key));
         let number = entries.and_then(|entries| {
             let mut residents = entries.iter();
-            residents.find(|resident| Arc::ptr_eq(&resident.object, object)).map(|resident| resident.number)
+            residents
+                .find(|resident| Arc::ptr_eq(&resident.object, object))
+                .map(|resident| resident.number)
         });
         let mut removed = Removed::default();
-        number.and_then(|number| self.remove(number)).into_iter().for_each(|gone| removed.push(gone));
+        number
+            .and_then(|number| self.remove(number))
+            .into_iter()
+            .for_each(|gone| removed.push(gone));
         removed
     }
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{StatusCode, header};
 
-use super::{Exchange, Verdict};
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
+use super::{Exchange, Verdict};
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
     Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Purge, Reader, Status, Validated,
@@ -172,7 +172,7 @@ impl Exchange {
     }
 
     /// What is done with an answer that is about what is stored: one of 304 that was asked for, and an error that something stored stands in for.
-    pub(super) fn from_store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
+    pub(super) fn answer_from_store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
         let status = response.status();
         if matches!(status.as_u16(), 500 | 502..=504) {
             let hit = self.stand_in(Some(status))?;

@@ -241,7 +241,11 @@ fn lenient() -> Rules {
 #[test]
 fn a_guess_is_a_tenth_of_the_time_without_a_change_where_one_may_guess() {
     let now = Now::read();
-    let changed = |ago: u32| get().with("last-modified", &date(now.wall - second() * ago)).with("date", &date(now.wall));
+    let changed = |ago: u32| {
+        get()
+            .with("last-modified", &date(now.wall - second() * ago))
+            .with("date", &date(now.wall))
+    };
     let none = Rules::default();
     assert_eq!(times(&changed(600), &none, now).0, 60);
     assert_eq!(times(&changed(10 * 86_400 * 365), &none, now).0, 86_400, "at most a day");
@@ -249,18 +253,33 @@ fn a_guess_is_a_tenth_of_the_time_without_a_change_where_one_may_guess() {
         assert_eq!(times(&changed(600).status(status), &none, now).0, 60, "{status}");
     }
     for status in [201, 202, 302, 403, 500, 502, 503, 504, 599] {
-        assert_eq!(judged(&get(), &changed(600).status(status), &none, now), Err(Refusal::NotFresh), "{status}");
+        assert_eq!(
+            judged(&get(), &changed(600).status(status), &none, now),
+            Err(Refusal::NotFresh),
+            "{status}"
+        );
         let public = changed(600).status(status).with("cache-control", "public");
         assert_eq!(times(&public, &none, now).0, 60, "{status}");
     }
     assert_eq!(times(&changed(600), &ttl(40), now).0, 40, "the route knows better");
-    assert_eq!(judged(&get(), &changed(600), &ttl(0), now), Err(Refusal::NotFresh), "and may know that there is none");
+    assert_eq!(
+        judged(&get(), &changed(600), &ttl(0), now),
+        Err(Refusal::NotFresh),
+        "and may know that there is none"
+    );
     assert_eq!(times(&changed(600).status(410), &ttl(0), now).0, 60);
-    assert_eq!(times(&changed(600).with("cache-control", "max-age=0").with("etag", "x"), &none, now).0, 0);
+    assert_eq!(
+        times(&changed(600).with("cache-control", "max-age=0").with("etag", "x"), &none, now).0,
+        0
+    );
     let future = get().with("last-modified", &date(now.wall + second() * 600));
     assert_eq!(judged(&get(), &future, &none, now), Err(Refusal::NotFresh));
     let targeted = changed(600).with("cdn-cache-control", "none");
-    assert_eq!(judged(&get(), &targeted, &none, now), Err(Refusal::NotFresh), "said to somebody else");
+    assert_eq!(
+        judged(&get(), &targeted, &none, now),
+        Err(Refusal::NotFresh),
+        "said to somebody else"
+    );
 }
 
 #[test]
@@ -272,7 +291,10 @@ fn what_is_not_fresh_is_kept_where_it_can_be_validated_and_its_origin_speaks_of_
     }
     assert!(verdict(&get().with("expires", "0").with("last-modified", "x")).is_ok());
     assert_eq!(verdict(&get().with("etag", "\"a\"")), Err(Refusal::NotFresh), "it says nothing");
-    assert_eq!(verdict(&answer("no-cache").status(302).with("etag", "\"a\"")), Err(Refusal::NotFresh));
+    assert_eq!(
+        verdict(&answer("no-cache").status(302).with("etag", "\"a\"")),
+        Err(Refusal::NotFresh)
+    );
     assert_eq!(verdict(&answer("no-store, no-cache").with("etag", "\"a\"")), Err(Refusal::NoStore));
 }
 
@@ -298,7 +320,10 @@ fn the_origin_says_what_may_be_stale_and_else_the_route() {
     let own = verdict(&answer("max-age=0, stale-while-revalidate=9")).unwrap();
     assert!(own.shareable && own.grace.while_revalidate == 9 && !own.grace.on_request);
     assert!(verdict(&answer("max-age=10, stale-if-error=9").with("age", "15")).is_ok());
-    assert_eq!(verdict(&answer("max-age=10, stale-if-error=9").with("age", "20")), Err(Refusal::NotFresh));
+    assert_eq!(
+        verdict(&answer("max-age=10, stale-if-error=9").with("age", "20")),
+        Err(Refusal::NotFresh)
+    );
 }
 
 #[test]

@@ -33,7 +33,10 @@ fn it_is_served_at_once_and_one_fetches_it_anew() {
     let later = now + second() * 2;
     let (hit, lead) = served(&cache, later);
     let stale = hit.staleness().unwrap();
-    assert_eq!((hit.body().concat(), hit.age(), stale.over, stale.why), (b"old".to_vec(), 2, 1, Why::WhileRevalidate));
+    assert_eq!(
+        (hit.body().concat(), hit.age(), stale.over, stale.why),
+        (b"old".to_vec(), 2, 1, Why::WhileRevalidate)
+    );
     let lead = lead.unwrap();
     assert!(served(&cache, later).1.is_none(), "one at a time");
     let mut filler = fill(*lead, &get(), &answer("max-age=60"), later);
@@ -67,7 +70,10 @@ fn a_fetch_that_failed_is_followed_by_another_a_second_after_it_began() {
     served(&cache, begun).1.unwrap().failed(begun);
     assert!(served(&cache, begun).1.is_none());
     served(&cache, begun + second()).1.unwrap().failed(begun + second() * 5);
-    assert!(served(&cache, begun + second() * 5).1.is_some(), "one that took long delays nothing");
+    assert!(
+        served(&cache, begun + second() * 5).1.is_some(),
+        "one that took long delays nothing"
+    );
 }
 
 #[test]
@@ -99,7 +105,9 @@ fn it_stands_in_for_an_error_for_all_who_wait_and_then_at_once() {
     let (cache, now) = stored("max-age=1, stale-if-error=30");
     let later = now + second() * 2;
     let lead = cache.lead(URI, &get(), later);
-    let Lookup::Wait(follower) = cache.ask(URI, &get(), later) else { panic!() };
+    let Lookup::Wait(follower) = cache.ask(URI, &get(), later) else {
+        panic!()
+    };
     let hit = lead.stands_in(later).unwrap();
     assert_eq!((hit.body().concat(), hit.staleness().unwrap().why), (b"old".to_vec(), Why::IfError));
     assert!(matches!(told(follower), Some(Joined::Hit(hit)) if hit.staleness().is_some()));

@@ -81,7 +81,10 @@ fn a_304_makes_what_is_stored_new_with_the_fields_that_it_has() {
         .with("x-c", "1")
         .with("age", "5");
     let hit = validate(lead, &get(), &response, now);
-    assert_eq!((hit.body().concat(), hit.age(), hit.ttl(), hit.staleness()), (b"body".to_vec(), 5, 55, None));
+    assert_eq!(
+        (hit.body().concat(), hit.age(), hit.ttl(), hit.staleness()),
+        (b"body".to_vec(), 5, 55, None)
+    );
     let stored = cache.hit(URI, &get(), now + second()).unwrap();
     assert_eq!((stored.body().concat(), stored.age(), stored.ttl()), (b"body".to_vec(), 6, 54));
     assert_eq!(field(&stored, "x-a"), ["1"]);
@@ -110,14 +113,22 @@ fn the_body_is_not_copied() {
     let lead = cache.lead(URI, &get(), later);
     validate(lead, &get(), &not_modified(), later);
     let after = cache.hit(URI, &get(), later).unwrap();
-    assert!(before.body().iter().zip(after.body()).all(|(one, other)| one.as_ptr() == other.as_ptr()));
+    assert!(
+        before
+            .body()
+            .iter()
+            .zip(after.body())
+            .all(|(one, other)| one.as_ptr() == other.as_ptr())
+    );
     assert!(cache.bytes() < 110_000, "{}", cache.bytes());
 }
 
 #[test]
 fn those_who_wait_get_what_is_still_right() {
     let (cache, now, lead) = stale(&tagged("max-age=1"));
-    let Lookup::Wait(follower) = cache.ask(URI, &get(), now) else { panic!() };
+    let Lookup::Wait(follower) = cache.ask(URI, &get(), now) else {
+        panic!()
+    };
     validate(lead, &get(), &not_modified(), now);
     assert!(matches!(told(follower), Some(Joined::Hit(hit)) if hit.body().concat() == b"body" && hit.ttl() == 1));
     assert_idle(&cache);
@@ -128,15 +139,22 @@ fn what_has_to_be_validated_each_time_is_kept_and_shared_with_nobody_unasked() {
     for said in ["no-cache", "max-age=0", "max-age=60, no-cache"] {
         let (cache, now) = (cache(), Now::read());
         let lead = cache.lead(URI, &get(), now);
-        let Lookup::Wait(follower) = cache.ask(URI, &get(), now) else { panic!() };
+        let Lookup::Wait(follower) = cache.ask(URI, &get(), now) else {
+            panic!()
+        };
         let mut filler = fill(lead, &get(), &tagged(said), now);
         assert!(matches!(told(follower), Some(Joined::Alone(_))), "{said}");
         filler.push(Bytes::from_static(b"body"));
-        assert!(matches!(cache.ask(URI, &get(), now), Lookup::Alone(_)), "{said}: nor while it comes");
+        assert!(
+            matches!(cache.ask(URI, &get(), now), Lookup::Alone(_)),
+            "{said}: nor while it comes"
+        );
         filler.finish();
         assert_eq!(cache.objects(), 1, "{said}");
         for _ in 0..2 {
-            let Lookup::Alone(lead) = cache.ask(URI, &get(), now) else { panic!() };
+            let Lookup::Alone(lead) = cache.ask(URI, &get(), now) else {
+                panic!()
+            };
             assert_eq!(asks(&lead)[0].1, "\"a\"");
             assert_eq!(validate(lead, &get(), &not_modified(), now).body().concat(), b"body");
         }
@@ -233,7 +251,9 @@ fn who_wants_the_origins_word_gets_it_alone_and_everybody_has_the_news() {
         cache.store(URI, &get(), &tagged("max-age=60"), b"old", now);
         let now = now + second() * later;
         let demanding = get().with("cache-control", demand);
-        let Lookup::Alone(lead) = cache.ask(URI, &demanding, now) else { panic!() };
+        let Lookup::Alone(lead) = cache.ask(URI, &demanding, now) else {
+            panic!()
+        };
         assert_eq!((lead.miss(), asks(&lead)[0].1.as_str()), (Miss::Request, "\"a\""), "{demand}");
         assert!(cache.hit(URI, &get(), now).is_some(), "{demand}: others do not wait");
         let Answered::Store(mut filler) = lead.answer(&demanding, &tagged("max-age=60"), &Rules::default(), now.mono, now) else {

@@ -253,7 +253,8 @@ impl ProxyHttp for Phases {
         if let Some(piece) = body {
             exchange.request_body(piece.len()).map_err(|_| Error::new_down(REFUSED))?;
         }
-        ctx.gathered.pass(body.as_ref(), end, session.req_header(), exchange, self.relay.mirror());
+        ctx.gathered
+            .pass(body.as_ref(), end, session.req_header(), exchange, self.relay.mirror());
         Ok(())
     }
 
