@@ -208,7 +208,7 @@ impl Object {
     pub(super) fn not_before(&self, at: Instant, failed: bool) {
         let after = at.saturating_duration_since(self.freshness.received).as_millis();
         let after = u64::try_from(after).unwrap_or(u64::MAX).min(u64::MAX >> 1);
-        self.asked_again.store(after << 1 | u64::from(failed), Ordering::Relaxed);
+        self.asked_again.store((after << 1) | u64::from(failed), Ordering::Relaxed);
     }
 
     /// Whether the origin may be asked for it in the background.
