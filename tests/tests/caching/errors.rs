@@ -15,6 +15,9 @@ fn reply(text: &str, said: &str) -> Reply {
     Reply::text(text).header("Cache-Control", said)
 }
 
+/// How an origin fails.
+type Failing = fn() -> Reply;
+
 fn age(answer: &lb_tests::client::Response) -> u64 {
     answer.header("age").parse().unwrap()
 }
@@ -84,7 +87,7 @@ async fn c15_a_cold_key_has_nothing_to_show() {
 
 #[tokio::test]
 async fn whatever_goes_wrong_what_is_stored_stands_in() {
-    let failures: [(&str, fn() -> Reply); 5] = [
+    let failures: [(&str, Failing); 5] = [
         ("500", || Reply::new(500).body("broken")),
         ("504", || Reply::new(504).body("late")),
         ("closed", Reply::close),
