@@ -188,7 +188,7 @@ async fn a_listing_skips_and_repeats_nobody_while_users_come_and_go(api: Api) {
     let other = api.sibling(&http_settings()).await;
     let writing = AtomicBool::new(true);
     let write = async |name: usize| {
-        let server = if name % 2 == 0 { api.addr } else { other };
+        let server = if name.is_multiple_of(2) { api.addr } else { other };
         let mut stayed = Vec::new();
         for n in 0..25 {
             let body = json!({"name": "n", "email": format!("{name}-{n}@example.com")});
