@@ -175,7 +175,7 @@ impl Lead {
     /// Whether somebody else has brought, or is bringing, what this one would store.
     fn is_duplicate(&self, shard: &Shard, object: &Object, now: Now) -> bool {
         let as_good = |other: &Object| {
-            other.variant.same(&object.variant) && (other.began > object.began || (self.alone && other.freshness.left(now).is_some()))
+            other.variant.same(&object.variant) && (other.began > object.began || (self.alone && other.left(now).is_some()))
         };
         let flights = shard.flights.get(&object.key.hash).into_iter().flatten();
         let mut others = flights.filter(|flight| !Arc::ptr_eq(flight, &self.flight) && flight.key.same(&object.key));

@@ -107,7 +107,7 @@ use policy::Ask;
 use purge::{Log, Target};
 use room::Room;
 use s3fifo::Sums;
-use store::{Found, Shard};
+use store::{Found, Removed, Shard};
 use vary::{Selector, Variant};
 
 use crate::exchange::head::{Fields, RequestHead};
@@ -263,7 +263,7 @@ impl Cache {
         match &state.phase {
             Phase::Arriving(object) => {
                 let object = Arc::clone(object);
-                let usable = object.variant.matches(request) && object.freshness.left(now).is_some();
+                let usable = object.variant.matches(request) && object.left(now).is_some();
                 usable.then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
             }
             Phase::Asked => {
@@ -286,11 +286,24 @@ impl Cache {
 
     /// Takes out what is not true any more, stored or arriving; returns how many stored responses that were.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
+        self.apply(purge, Shard::purge)
+    }
+
+    /// Has what may not be true any more count as stale, so that the origin is asked whether it is; returns how many stored responses that were.
+    /// What is arriving is not kept.
+    pub fn soften(&self, purge: &Purge<'_>) -> u64 {
+        self.apply(purge, |shard, target| Removed::softened(shard.soften(target)))
+    }
+
+    fn apply(&self, purge: &Purge<'_>, change: impl Fn(&mut Shard, &Target) -> Removed) -> u64 {
         let target = Target::new(purge, &self.hashing);
         self.log().add(self.next_number(), &target);
         match &target {
-            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target),
-            _ => self.shards.iter().map(|shard| self.purge_shard(lock(shard), &target)).sum(),
+            Target::Key(key) => self.apply_to(self.shard(key.hash), &target, &change),
+            _ => {
+                let shards = self.shards.iter();
+                shards.map(|shard| self.apply_to(lock(shard), &target, &change)).sum()
+            }
         }
     }
 
@@ -308,8 +321,8 @@ impl Cache {
         }
     }
 
-    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target) -> u64 {
-        let removed = shard.purge(target);
+    fn apply_to(&self, mut shard: MutexGuard<'_, Shard>, target: &Target, change: &impl Fn(&mut Shard, &Target) -> Removed) -> u64 {
+        let removed = change(&mut shard, target);
         let flights: Vec<_> = shard
             .flights
             .values()
@@ -321,7 +334,7 @@ impl Cache {
             flight.unlist(&mut shard, &mut flight.lock());
         }
         drop(shard);
-        let count = removed.objects.len() as u64;
+        let count = removed.objects.len() as u64 + removed.softened;
         self.let_go(removed);
         count
     }

@@ -6,8 +6,9 @@
 //!
 //! An object is made from an answer's head and gets its body when the last byte has come, so that those who read along have the head at once.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -35,6 +36,8 @@ pub struct Object {
     pub(super) freshness: Freshness,
     /// How often it was hit of late, 0 to 3.
     hits: AtomicU8,
+    /// It counts as stale, whatever its age.
+    softened: AtomicBool,
     pub(super) variant: Variant,
     /// When its fetch began, in the cache's own order of fetches and purges.
     pub(super) began: u64,
@@ -123,6 +126,7 @@ impl Object {
             tags,
             began,
             hits: AtomicU8::new(0),
+            softened: AtomicBool::new(false),
             status: response.status(),
             fields,
             text,
@@ -197,6 +201,16 @@ impl Object {
         self.hits.store(hits, Ordering::Relaxed);
     }
 
+    /// Has it count as stale from now on; whether it did not before.
+    pub(super) fn soften(&self) -> bool {
+        !self.softened.swap(true, Ordering::Relaxed)
+    }
+
+    /// What is left of its lifetime; `None` once it is stale.
+    pub(super) fn left(&self, now: Now) -> Option<Duration> {
+        self.freshness.left(now).filter(|_| !self.softened.load(Ordering::Relaxed))
+    }
+
     /// Bytes of memory, without the body.
     pub(super) fn head_size(&self) -> u64 {
         let parts = size_of::<Self>()
@@ -220,7 +234,7 @@ pub struct Hit {
 impl Hit {
     /// `None` once it is stale.
     pub(super) fn fresh(object: &Arc<Object>, now: Now) -> Option<Self> {
-        let left = object.freshness.left(now)?;
+        let left = object.left(now)?;
         Some(Self {
             object: Arc::clone(object),
             age: object.age(now),

@@ -69,9 +69,18 @@ pub(super) enum Found<'a> {
 pub(super) struct Removed {
     pub(super) objects: Vec<Arc<Object>>,
     pub(super) bytes: u64,
+    /// How many were only marked stale.
+    pub(super) softened: u64,
 }
 
 impl Removed {
+    pub(super) fn softened(count: u64) -> Self {
+        Self {
+            softened: count,
+            ..Self::default()
+        }
+    }
+
     fn push(&mut self, (object, size): (Arc<Object>, u64)) {
         self.objects.push(object);
         self.bytes += size;
@@ -244,9 +253,9 @@ impl Shard {
         Some((object, size))
     }
 
-    /// Takes out what a purge is about.
-    pub(super) fn purge(&mut self, target: &Target) -> Removed {
-        let numbers: Vec<u32> = match target {
+    /// The numbers of what a purge is about.
+    fn meant(&self, target: &Target) -> Vec<u32> {
+        match target {
             Target::Key(key) => {
                 let entries = self.table.find(key.hash, |entries| entries.is(key));
                 entries
@@ -268,13 +277,24 @@ impl Shard {
                 .filter(|(_, object)| target.hits(&object.key, Some(&[])))
                 .map(|(number, _)| number)
                 .collect(),
-        };
+        }
+    }
+
+    /// Takes out what a purge is about.
+    pub(super) fn purge(&mut self, target: &Target) -> Removed {
         let mut removed = Removed::default();
-        numbers
+        self.meant(target)
             .into_iter()
             .filter_map(|number| self.remove(number))
             .for_each(|gone| removed.push(gone));
         removed
+    }
+
+    /// Has what a purge is about count as stale; returns how many that were.
+    pub(super) fn soften(&self, target: &Target) -> u64 {
+        let meant = self.meant(target);
+        let objects = meant.into_iter().filter_map(|number| self.queues.get(number));
+        objects.filter(|object| object.soften()).count() as u64
     }
 
     /// One step towards more room; `None`: the queue has nothing. A step may free nothing yet.
