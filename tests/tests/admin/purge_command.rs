@@ -13,7 +13,11 @@ async fn filled() -> (Lb, Origin) {
         Reply::text("a").header("Cache-Tag", tag)
     })
     .await;
-    let lb = Lb::start(&format!("{}\n[routes.cache]\nttl = \"5m\"\n", named_route(&origin).replace("/users", "/"))).await;
+    let lb = Lb::start(&format!(
+        "{}\n[routes.cache]\nttl = \"5m\"\n",
+        named_route(&origin).replace("/users", "/")
+    ))
+    .await;
     for target in ["/users", "/users/1", "/users/1?x=1", "/other"] {
         until("it is stored", async || lb.get(target).await.is_hit()).await;
     }

@@ -79,7 +79,10 @@ async fn softly_it_is_marked_stale_and_the_origin_is_asked_again() {
     assert_eq!(lb.metrics().await.value("lb_cache_objects", &[]), Some(5.0), "nothing is taken out");
     let asked = origin.count();
     let answer = lb.get("/users/1").await;
-    assert!(!answer.is_hit() && answer.header("cache-status").contains("fwd=stale"), "{answer:?}");
+    assert!(
+        !answer.is_hit() && answer.header("cache-status").contains("fwd=stale"),
+        "{answer:?}"
+    );
     assert_eq!(origin.count(), asked + 1);
     assert!(lb.get("/users/1").await.is_hit(), "what came is fresh");
     assert!(lb.get("/users").await.is_hit(), "the others are as they were");
