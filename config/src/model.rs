@@ -553,6 +553,8 @@ pub struct RouteCache {
     pub ttl: Duration,
     /// The statuses that get [`RouteCache::ttl`].
     pub statuses: Vec<StatusCode>,
+    /// Requests for a key from which on its responses are stored: 1 to 1000.
+    pub min_uses: u32,
     /// The key. The upstream is always part of it, the method never.
     pub key: Template,
 }

@@ -206,9 +206,12 @@ fn cache(cx: &Check<'_>, node: &Node) -> Option<RouteCache> {
     let ttl = fields.read("ttl", read::duration);
     let statuses = fields.read("statuses", |cx, node| read::list(cx, node, cached_status));
     let key = fields.read("key", template);
+    let min_uses = fields.read("min_uses", |cx, node| read::integer(cx, node, 1..=1000));
     Some(RouteCache {
         ttl: ttl?,
         statuses: statuses?,
+        // At most 1000.
+        min_uses: u32::try_from(min_uses?).unwrap_or(u32::MAX),
         key: key?,
     })
 }

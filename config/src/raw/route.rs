@@ -132,6 +132,12 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
             Preset::Integer(301),
             Preset::Integer(308),
         ])),
+        key(
+            "min_uses",
+            Integer(1, 1000),
+            "Requests for a key from which on its responses are stored; 2 keeps out what is asked for once.",
+        )
+        .integer(1),
         key("key", Text, "What tells one object from another, besides its upstream.").text("{scheme}://{host}{path}{query}"),
     ],
     later: &["stale_while_revalidate", "stale_if_error", "vary_on", "bypass_on"],

@@ -75,6 +75,7 @@ mod room;
 mod s3fifo;
 mod status;
 mod store;
+mod uses;
 pub mod vary;
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct Rules {
     pub ttl: Duration,
     /// The statuses that get `ttl`.
     pub statuses: Vec<StatusCode>,
+    /// Requests for a key from which on its responses are stored; 0 and 1: from the first.
+    pub min_uses: u32,
 }
 
 impl From<&lb_config::RouteCache> for Rules {
@@ -37,6 +39,7 @@ impl From<&lb_config::RouteCache> for Rules {
         Self {
             ttl: route.ttl,
             statuses: route.statuses.clone(),
+            min_uses: route.min_uses,
         }
     }
 }
@@ -129,6 +132,8 @@ pub enum Refusal {
     NoRoom,
     /// A purge that came after the fetch began hit it.
     Purged,
+    /// It was not asked for often enough.
+    FewUses,
     /// The same is being stored by another request.
     Duplicate,
 }

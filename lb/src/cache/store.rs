@@ -17,6 +17,7 @@ use super::marks::Marks;
 use super::object::Object;
 use super::purge::Target;
 use super::s3fifo::{Queue, Queues, Step, Sums};
+use super::uses::Uses;
 use super::vary::{Selector, Variant};
 use crate::exchange::head::Fields;
 
@@ -33,6 +34,7 @@ pub(super) struct Shard {
     /// Fetches under way that others may join, by their key's hash.
     pub(super) flights: HashMap<u64, Vec<Arc<Flight>>, RandomState>,
     pub(super) marks: Marks,
+    pub(super) uses: Uses,
 }
 
 /// The variants of one key.
@@ -139,6 +141,7 @@ impl Shard {
             tags: BTreeSet::new(),
             flights: HashMap::with_hasher(hashing),
             marks: Marks::default(),
+            uses: Uses::default(),
         }
     }
 

@@ -32,6 +32,7 @@ fn ttl(seconds: u64) -> Rules {
     Rules {
         ttl: second() * seconds as u32,
         statuses: vec![StatusCode::OK, StatusCode::NOT_FOUND],
+        ..Rules::default()
     }
 }
 
