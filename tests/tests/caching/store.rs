@@ -176,5 +176,8 @@ async fn with_min_uses_a_response_is_stored_from_that_request_on() {
         assert_eq!(answer.header("cache-status").contains("stored"), due == 3, "{answer:?}");
     }
     assert!(lb.get("/").await.is_hit());
-    assert!(!lb.get("/other").await.header("cache-status").contains("stored"), "another key has another count");
+    assert!(
+        !lb.get("/other").await.header("cache-status").contains("stored"),
+        "another key has another count"
+    );
 }

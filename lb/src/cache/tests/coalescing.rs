@@ -298,7 +298,9 @@ async fn below_min_uses_those_who_waited_share_an_answer_that_is_not_kept() {
         filler.push(Bytes::from_static(b"body"));
         filler.finish();
         if let Some(follower) = waits {
-            let Joined::Stream(reader) = follower.wait(&get()).await else { panic!() };
+            let Joined::Stream(reader) = follower.wait(&get()).await else {
+                panic!()
+            };
             assert_eq!(read(reader).await.unwrap(), b"body");
         }
         assert_eq!(cache.objects(), u64::from(kept));
