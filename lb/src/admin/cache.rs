@@ -62,5 +62,9 @@ pub(super) async fn purge(
         } => Purge::All,
         _ => return problem(StatusCode::BAD_REQUEST, expected),
     };
-    Json(json!({ "purged": proxy.cache.purge(&what) })).into_response()
+    let purged = proxy.cache.purge(&what);
+    if let Some(settled) = proxy.cache.settled() {
+        proxy.cache.settle(settled).await;
+    }
+    Json(json!({ "purged": purged })).into_response()
 }

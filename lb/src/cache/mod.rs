@@ -73,6 +73,7 @@ pub mod policy;
 mod purge;
 mod room;
 mod s3fifo;
+mod shared;
 mod status;
 mod store;
 pub mod vary;
@@ -99,6 +100,7 @@ pub use lead::{Answered, Lead};
 pub use object::{Hit, Object};
 pub use policy::{Bypass, Refusal, Rules};
 pub use purge::Purge;
+pub use shared::{Counts, Settled, Standing};
 pub use status::{CACHE_STATUS, Miss, Status};
 
 use flight::{Flight, Phase};
@@ -107,6 +109,7 @@ use policy::Ask;
 use purge::{Log, Target};
 use room::Room;
 use s3fifo::Sums;
+use shared::Shared;
 use store::{Found, Shard};
 use vary::{Selector, Variant};
 
@@ -137,6 +140,8 @@ pub struct Cache {
     log: Mutex<Log>,
     /// One of each, so that objects share them.
     selectors: Mutex<HashSet<Selector, RandomState>>,
+    /// What other `lb` hear of it.
+    shared: Shared,
 }
 
 /// What the cache has for a request.
@@ -174,6 +179,7 @@ impl Cache {
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
             selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
+            shared: Shared::new(),
             hashing,
         })
     }
@@ -207,6 +213,7 @@ impl Cache {
         let miss = match shard.find(hash, key, request) {
             Found::Nothing => Miss::Uri,
             Found::OtherVariants => Miss::Vary,
+            Found::Object(object) if !self.trusts(object, now) => Miss::Stale,
             Found::Object(object) => match Hit::fresh(object, now) {
                 Some(hit) => {
                     object.hit();
@@ -263,7 +270,7 @@ impl Cache {
         match &state.phase {
             Phase::Arriving(object) => {
                 let object = Arc::clone(object);
-                let usable = object.variant.matches(request) && object.freshness.left(now).is_some();
+                let usable = object.variant.matches(request) && object.freshness.left(now).is_some() && self.trusts(&object, now);
                 usable.then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
             }
             Phase::Asked => {
@@ -272,11 +279,17 @@ impl Cache {
                     let (sender, word) = oneshot::channel();
                     let id = state.next_id();
                     state.waiting.insert(id, sender);
-                    Lookup::Wait(Follower::new(self, flight, miss, id, word))
+                    let wary = !self.shared.trusts(now);
+                    Lookup::Wait(Follower::new(self, flight, miss, id, word, wary))
                 })
             }
             Phase::Whole | Phase::Over => None,
         }
+    }
+
+    /// Whether an object may be served as far as purges of others go: they may have come to one with tags that is not heard of yet.
+    fn trusts(&self, object: &Object, now: Now) -> bool {
+        self.shared.trusts(now) || object.tags.is_empty()
     }
 
     /// A lead that nobody can join.
@@ -284,8 +297,16 @@ impl Cache {
         Lead::new(self, Flight::new(key, authorized, self.next_number(), false, None), miss, true)
     }
 
-    /// Takes out what is not true any more, stored or arriving; returns how many stored responses that were.
+    /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
+    /// stored responses that were here.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
+        let purged = self.purge_here(purge);
+        self.shared.purged(purge);
+        purged
+    }
+
+    /// [`Cache::purge`], and nobody else hears of it.
+    fn purge_here(&self, purge: &Purge<'_>) -> u64 {
         let target = Target::new(purge, &self.hashing);
         self.log().add(self.next_number(), &target);
         match &target {
