@@ -4,6 +4,7 @@
 //! `None`.
 
 mod discovery;
+mod redis;
 mod sticky;
 mod traffic;
 
@@ -30,6 +31,7 @@ pub use traffic::{Fault, Mirror, Share, Split};
 mod overload;
 
 pub use overload::{CircuitBreaker, Queue};
+pub use redis::{Coherence, Redis, RedisKind};
 pub use sticky::Sticky;
 
 /// A whole configuration: the file and all that it includes.
@@ -585,6 +587,10 @@ pub struct Cache {
     pub memory: u64,
     /// Bytes of the largest body that is stored.
     pub max_object: u64,
+    /// What several `lb` share it by; `None`: each has its own.
+    pub redis: Option<Redis>,
+    /// How they agree; means nothing without [`Cache::redis`].
+    pub coherence: Coherence,
 }
 
 impl Balance {

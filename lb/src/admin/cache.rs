@@ -62,5 +62,8 @@ pub(super) async fn purge(State(proxy): State<Arc<Proxy>>, parameters: Result<Qu
     } else {
         proxy.cache.purge(&what)
     };
+    if let Some(settled) = proxy.cache.settled() {
+        proxy.cache.settle(settled).await;
+    }
     Json(Purged { purged }).into_response()
 }

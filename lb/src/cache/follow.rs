@@ -36,6 +36,8 @@ pub struct Follower {
     miss: Miss,
     id: u64,
     word: oneshot::Receiver<Word>,
+    /// It joined at a time when nothing with tags was to be trusted.
+    wary: bool,
 }
 
 /// How a follower goes on.
@@ -54,13 +56,14 @@ pub enum Joined {
 }
 
 impl Follower {
-    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, miss: Miss, id: u64, word: oneshot::Receiver<Word>) -> Self {
+    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, miss: Miss, id: u64, word: oneshot::Receiver<Word>, wary: bool) -> Self {
         Self {
             cache: Arc::clone(cache),
             flight: Arc::clone(flight),
             miss,
             id,
             word,
+            wary,
         }
     }
 
@@ -73,15 +76,23 @@ impl Follower {
     pub async fn wait(mut self, request: &impl Fields) -> Joined {
         match (&mut self.word).await {
             Ok(Word::Stream(reader)) if !reader.object.variant.matches(request) => Joined::Again,
+            Ok(Word::Stream(reader)) if self.wary && !reader.object.tags.is_empty() => {
+                drop(reader);
+                self.alone()
+            }
             Ok(Word::Stream(reader)) if reader.object.is_whole() => Joined::Hit(reader.hit()),
             Ok(Word::Stream(mut reader)) => {
                 reader.miss = self.miss;
                 Joined::Stream(reader)
             }
             Ok(Word::Lead(lead)) => Joined::Lead(lead),
-            Ok(Word::Alone) => Joined::Alone(self.cache.lead_alone(self.flight.key.clone(), self.flight.authorized, self.miss)),
+            Ok(Word::Alone) => self.alone(),
             Err(_) => Joined::Again,
         }
+    }
+
+    fn alone(&self) -> Joined {
+        Joined::Alone(self.cache.lead_alone(self.flight.key.clone(), self.flight.authorized, self.miss))
     }
 }
 

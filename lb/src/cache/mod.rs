@@ -73,6 +73,7 @@ pub mod policy;
 mod purge;
 mod room;
 mod s3fifo;
+mod shared;
 mod status;
 mod store;
 mod uses;
@@ -100,14 +101,16 @@ pub use lead::{Answered, Lead};
 pub use object::{Hit, Object};
 pub use policy::{Bypass, Refusal, Rules};
 pub use purge::Purge;
+pub use shared::{Counts, Settled, Standing};
 pub use status::{CACHE_STATUS, Miss, Status};
 
 use flight::{Flight, Phase};
 use key::StoredKey;
 use policy::Ask;
-use purge::{Log, Target};
+use purge::{Log, Strength, Target};
 use room::Room;
 use s3fifo::Sums;
+use shared::Shared;
 use store::{Found, Removed, Shard};
 use vary::{Selector, Variant};
 
@@ -138,6 +141,8 @@ pub struct Cache {
     log: Mutex<Log>,
     /// One of each, so that objects share them.
     selectors: Mutex<HashSet<Selector, RandomState>>,
+    /// What other `lb` hear of it.
+    shared: Shared,
 }
 
 /// What the cache has for a request.
@@ -175,6 +180,7 @@ impl Cache {
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
             selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
+            shared: Shared::new(),
             hashing,
         })
     }
@@ -208,6 +214,7 @@ impl Cache {
         let miss = match shard.find(hash, key, request) {
             Found::Nothing => Miss::Uri,
             Found::OtherVariants => Miss::Vary,
+            Found::Object(object) if !self.trusts(object, now) => Miss::Stale,
             Found::Object(object) => match Hit::fresh(object, now) {
                 Some(hit) => {
                     object.hit();
@@ -264,7 +271,7 @@ impl Cache {
         match &state.phase {
             Phase::Arriving(object) => {
                 let object = Arc::clone(object);
-                let usable = object.variant.matches(request) && object.left(now).is_some();
+                let usable = object.variant.matches(request) && object.left(now).is_some() && self.trusts(&object, now);
                 usable.then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
             }
             Phase::Asked => {
@@ -273,11 +280,17 @@ impl Cache {
                     let (sender, word) = oneshot::channel();
                     let id = state.next_id();
                     state.waiting.insert(id, sender);
-                    Lookup::Wait(Follower::new(self, flight, miss, id, word))
+                    let wary = !self.shared.trusts(now);
+                    Lookup::Wait(Follower::new(self, flight, miss, id, word, wary))
                 })
             }
             Phase::Whole | Phase::Over => None,
         }
+    }
+
+    /// Whether an object may be served as far as purges of others go: they may have come to one with tags that is not heard of yet.
+    fn trusts(&self, object: &Object, now: Now) -> bool {
+        self.shared.trusts(now) || object.tags.is_empty()
     }
 
     /// A lead that nobody can join.
@@ -285,25 +298,33 @@ impl Cache {
         Lead::new(self, Flight::new(key, authorized, self.next_number(), false, None), miss, true)
     }
 
-    /// Takes out what is not true any more, stored or arriving; returns how many stored responses that were.
+    /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
+    /// stored responses that were here.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
-        self.apply(purge, Shard::purge)
+        self.everywhere(purge, Strength::Hard)
     }
 
-    /// Has what may not be true any more count as stale, so that the origin is asked whether it is; returns how many stored responses that were.
-    /// What is arriving is not kept.
+    /// Has what may not be true any more count as stale, here and at the others, so that the origin is asked whether it is; returns how many
+    /// stored responses that were here. What is arriving is not kept.
     pub fn soften(&self, purge: &Purge<'_>) -> u64 {
-        self.apply(purge, |shard, target| Removed::softened(shard.soften(target)))
+        self.everywhere(purge, Strength::Soft)
     }
 
-    fn apply(&self, purge: &Purge<'_>, change: impl Fn(&mut Shard, &Target) -> Removed) -> u64 {
+    fn everywhere(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
+        let purged = self.purge_here(purge, strength);
+        self.shared.purged(purge, strength);
+        purged
+    }
+
+    /// [`Cache::purge`] or [`Cache::soften`], and nobody else hears of it.
+    fn purge_here(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
         let target = Target::new(purge, &self.hashing);
         self.log().add(self.next_number(), &target);
         match &target {
-            Target::Key(key) => self.apply_to(self.shard(key.hash), &target, &change),
+            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target, strength),
             _ => {
                 let shards = self.shards.iter();
-                shards.map(|shard| self.apply_to(lock(shard), &target, &change)).sum()
+                shards.map(|shard| self.purge_shard(lock(shard), &target, strength)).sum()
             }
         }
     }
@@ -322,8 +343,11 @@ impl Cache {
         }
     }
 
-    fn apply_to(&self, mut shard: MutexGuard<'_, Shard>, target: &Target, change: &impl Fn(&mut Shard, &Target) -> Removed) -> u64 {
-        let removed = change(&mut shard, target);
+    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target, strength: Strength) -> u64 {
+        let (removed, softened) = match strength {
+            Strength::Hard => (shard.purge(target), 0),
+            Strength::Soft => (Removed::default(), shard.soften(target)),
+        };
         let flights: Vec<_> = shard
             .flights
             .values()
@@ -335,7 +359,7 @@ impl Cache {
             flight.unlist(&mut shard, &mut flight.lock());
         }
         drop(shard);
-        let count = removed.objects.len() as u64 + removed.softened;
+        let count = removed.objects.len() as u64 + softened;
         self.let_go(removed);
         count
     }

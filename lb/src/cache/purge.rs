@@ -39,6 +39,15 @@ pub enum Purge<'a> {
     All,
 }
 
+/// What a purge does to what is stored. What is on its way is not kept after either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strength {
+    /// It is taken out.
+    Hard,
+    /// It counts as stale from now on.
+    Soft,
+}
+
 /// A purge in the form in which it is compared and remembered.
 #[derive(Debug)]
 pub(super) enum Target {

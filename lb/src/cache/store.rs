@@ -71,18 +71,9 @@ pub(super) enum Found<'a> {
 pub(super) struct Removed {
     pub(super) objects: Vec<Arc<Object>>,
     pub(super) bytes: u64,
-    /// How many were only marked stale.
-    pub(super) softened: u64,
 }
 
 impl Removed {
-    pub(super) fn softened(count: u64) -> Self {
-        Self {
-            softened: count,
-            ..Self::default()
-        }
-    }
-
     fn push(&mut self, (object, size): (Arc<Object>, u64)) {
         self.objects.push(object);
         self.bytes += size;

@@ -9,7 +9,9 @@ use super::Exchange;
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
 use crate::cache::policy::CONDITIONAL;
-use crate::cache::{Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Purge, Reader, Status};
+use crate::cache::{
+    Answered, Bypass, CACHE_PURGE, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Purge, Reader, Settled, Status,
+};
 use crate::route::{Target, render};
 use crate::snapshot::CacheState;
 
@@ -20,6 +22,8 @@ pub(super) struct Caching {
     key: Option<Rendered>,
     lead: Option<Lead>,
     filler: Option<Filler>,
+    /// What the answer has purged, and others have still to purge before it begins.
+    settled: Option<Settled>,
     pub(super) status: Option<Status>,
 }
 
@@ -143,13 +147,26 @@ impl Exchange {
     }
 
     /// Takes out what an answer says is not true any more. It is gone when this returns, and so before the client sees the answer.
-    pub(super) fn purge(&self, response: &impl ResponseHead) {
+    pub(super) fn purge(&mut self, response: &impl ResponseHead) {
         let Some(upstream) = self.upstream() else { return };
         let name = upstream.upstream.name();
         self.proxy.cache.purge_for(name, response);
         let succeeded = response.status().is_success() || response.status().is_redirection();
+        let mut purges = response.get(&CACHE_PURGE).is_some();
         if let (Some(rendered), true) = (&self.caching.key, succeeded) {
             self.proxy.cache.purge(&Purge::Key(&rendered.key(name)));
+            purges = true;
+        }
+        if purges {
+            self.caching.settled = self.proxy.cache.settled();
+        }
+    }
+
+    /// Returns when the answer may begin: at once, unless it has purged something and others have to do so first.
+    pub async fn settled(&mut self) {
+        if let Some(settled) = self.caching.settled.take() {
+            // Boxed, because hardly any request has one.
+            Box::pin(self.proxy.cache.settle(settled)).await;
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::forwarding`], [`Exchange::copy`]: it goes to a server; all of it has | whether a copy goes to a mirror |
 //! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
+//! | [`Exchange::settled`]: may it begin? | when all that it purges is gone everywhere |
 //! | [`Exchange::hedge`]: it has not answered for some time | another server to ask as well, or none |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
 //! | [`Exchange::record`]: it is over, thus | the metrics and the log line |

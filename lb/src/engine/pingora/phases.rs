@@ -267,6 +267,7 @@ impl ProxyHttp for Phases {
         if exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), means) == Verdict::Retry {
             return Err(Error::new_up(RETRY_STATUS));
         }
+        exchange.settled().await;
         ctx.answer_begun = true;
         if let Some(connection) = &ctx.connection {
             if upgrade {
