@@ -8,6 +8,8 @@ mod error;
 mod migrate;
 mod pool;
 mod postgres;
+mod redis;
+mod sessions;
 mod sqlite;
 
 use std::sync::Arc;
@@ -17,9 +19,11 @@ use async_trait::async_trait;
 pub use error::StoreError;
 pub use migrate::MigrationError;
 pub use pool::PoolStatus;
+pub use redis::Redis;
+pub use sessions::{Failures, Owner, Sessions};
 
 use crate::settings::{Database, DatabaseSettings};
-use crate::users::{Change, NewUser, User};
+use crate::users::{Account, Change, Email, NewUser, Role, User};
 
 /// The result of a call to the store.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -29,7 +33,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Calls may come from any number of tasks and processes at once. A call that returns `Ok` after a write has made it durable.
 /// Every call ends within a bounded time: [`StoreError::Unavailable`] when the database is too slow, too busy or away.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Accounts + Sessions {
     /// One user.
     async fn user(&self, id: i64) -> Result<Option<User>>;
 
@@ -39,8 +43,9 @@ pub trait Store: Send + Sync {
     /// Users by id, from the first one above `id`, at most `limit`.
     async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>>;
 
-    /// Adds a user. [`StoreError::EmailTaken`] comes from the database's constraint, so that of two at once only one succeeds.
-    async fn create(&self, user: &NewUser) -> Result<User>;
+    /// Adds a user, with the hash of the password when there is one. [`StoreError::EmailTaken`] comes from the database's constraint, so
+    /// that of two at once only one succeeds.
+    async fn create(&self, user: &NewUser, password_hash: Option<&str>) -> Result<User>;
 
     /// Changes a user, if its version is one that `condition` allows: checked and changed in one statement.
     async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>>;
@@ -57,11 +62,30 @@ pub trait Store: Send + Sync {
     /// Brings the schema up to date; safe when several processes do it at once.
     async fn migrate(&self) -> std::result::Result<(), MigrationError>;
 
+    /// Removes what is over: sessions, counted failures.
+    async fn sweep(&self) -> Result<()>;
+
     /// Connections and statements, for the metrics.
     fn pool(&self) -> PoolStatus;
 
     /// Gives all connections back to the database. Later calls fail.
     async fn close(&self);
+}
+
+/// What only logging in needs to know of users.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// The user with this e-mail address, compared without case.
+    async fn account_of(&self, email: &Email) -> Result<Option<Account>>;
+
+    /// One user.
+    async fn account(&self, id: i64) -> Result<Option<Account>>;
+
+    /// Puts a new hash of the same password in the place of the old one, if that is still there.
+    async fn rehash(&self, id: i64, old: &str, new: &str) -> Result<()>;
+
+    /// Adds an administrator, or makes one of the user with this e-mail address, whose sessions and old password no longer count.
+    async fn make_admin(&self, user: &NewUser, password_hash: &str) -> Result<User>;
 }
 
 /// Which versions of a user a write may meet.
@@ -94,6 +118,19 @@ pub enum Changed<T> {
     Missing,
     /// The user's version is not one that the condition allows.
     Refused,
+}
+
+/// A row of what only logging in needs: id, name, e-mail, version, role, credentials, hash.
+type AccountRow = (i64, String, String, i64, String, i64, Option<String>);
+
+fn account((id, name, email, version, role, credentials, password_hash): AccountRow) -> Account {
+    Account {
+        user: User { id, name, email, version },
+        // The column holds one of the two.
+        role: if role == "admin" { Role::Admin } else { Role::User },
+        credentials,
+        password_hash,
+    }
 }
 
 /// Makes the store that the settings ask for. Connects to nothing yet.

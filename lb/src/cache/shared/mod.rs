@@ -53,6 +53,7 @@ pub use outbox::Settled;
 
 use self::member::Member;
 use self::outbox::{Mode, Outbox};
+use super::purge::Strength;
 use super::{Cache, Now, Purge};
 use crate::observe::metrics::Counter;
 

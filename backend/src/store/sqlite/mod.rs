@@ -12,6 +12,9 @@
 //! The first connection of all turns WAL on, which does not wait for others either; it and the migrations happen under a lock on a
 //! file beside the database. The database file itself cannot bear it: closing a second descriptor of it would drop SQLite's locks.
 
+mod accounts;
+mod sessions;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -119,13 +122,14 @@ impl Store for Sqlite {
         Ok(rows.into_iter().map(user).collect())
     }
 
-    async fn create(&self, new: &NewUser) -> Result<User> {
-        const SQL: &str = "INSERT INTO users (name, email) VALUES (?1, ?2) RETURNING id, name, email, version";
+    async fn create(&self, new: &NewUser, password_hash: Option<&str>) -> Result<User> {
+        const SQL: &str = "INSERT INTO users (name, email, password_hash) VALUES (?1, ?2, ?3) RETURNING id, name, email, version";
         let (name, email) = (new.name.as_str(), new.email.as_str());
         let write = async |c: &mut SqliteConnection| {
             let rows = sqlx::query_as(SQL)
                 .bind(name.to_owned())
                 .bind(email.to_owned())
+                .bind(password_hash.map(str::to_owned))
                 .fetch_all(c)
                 .await?;
             rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
@@ -187,6 +191,17 @@ impl Store for Sqlite {
         let mut connection = options.connect().await?;
         migrate::run(&MIGRATIONS, &mut connection).await?;
         Ok(connection.close().await?)
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        const SQL: [&str; 2] = [
+            "DELETE FROM sessions WHERE ends_at <= unixepoch()",
+            "DELETE FROM login_failures WHERE ends_at <= unixepoch()",
+        ];
+        for sql in SQL {
+            self.write(async |c: &mut SqliteConnection| sqlx::query(sql).execute(c).await).await?;
+        }
+        Ok(())
     }
 
     fn pool(&self) -> PoolStatus {

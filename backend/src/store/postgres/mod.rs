@@ -4,6 +4,9 @@
 //! UPDATE that waited for another one checks its WHERE clause again on what the other left behind, so a condition on the version
 //! holds at the moment of the change.
 
+mod accounts;
+mod sessions;
+
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -80,14 +83,11 @@ impl Store for Postgres {
         Ok(rows.into_iter().map(user).collect())
     }
 
-    async fn create(&self, new: &NewUser) -> Result<User> {
-        const SQL: &str = "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id, name, email, version";
+    async fn create(&self, new: &NewUser, password_hash: Option<&str>) -> Result<User> {
+        const SQL: &str = "INSERT INTO users (name, email, password_hash) VALUES ($1, $2, $3) RETURNING id, name, email, version";
         let (name, email) = (new.name.as_str(), new.email.as_str());
-        let row = self
-            .pool
-            .write(async |c| sqlx::query_as(SQL).bind(name).bind(email).fetch_one(c).await)
-            .await?;
-        Ok(user(row))
+        let insert = async |c: &mut PgConnection| sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash).fetch_one(c).await;
+        Ok(user(self.pool.write(insert).await?))
     }
 
     async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
@@ -147,6 +147,17 @@ impl Store for Postgres {
         migrate::run(&MIGRATIONS, &mut connection).await?;
         // All is done; a goodbye that does not arrive changes nothing.
         let _ = connection.close().await;
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        const SQL: [&str; 2] = [
+            "DELETE FROM sessions WHERE ends_at <= extract(epoch FROM now())",
+            "DELETE FROM login_failures WHERE ends_at <= extract(epoch FROM now())",
+        ];
+        for sql in SQL {
+            self.pool.write(async |c| sqlx::query(sql).execute(c).await).await?;
+        }
         Ok(())
     }
 
