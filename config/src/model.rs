@@ -210,6 +210,8 @@ pub struct Upstream {
     pub queue: Option<Queue>,
     /// Refuses requests while most fail; `None`: never.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// Whether the number of requests that each server gets at once is learned from how it does.
+    pub adaptive_concurrency: bool,
     /// Lets clients stay with their server; `None`: off.
     pub sticky: Option<Sticky>,
     /// A second server for what is slow; `None`: never.

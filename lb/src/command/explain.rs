@@ -333,6 +333,9 @@ fn servers(out: &mut String, upstream: &Upstream) -> std::fmt::Result {
         }
         writeln!(out, "{}", if server.backup { ", backup" } else { "" })?;
     }
+    if upstream.adaptive_concurrency {
+        writeln!(out, "           each gets as many requests at once as it is found to take")?;
+    }
     Ok(())
 }
 

@@ -43,7 +43,7 @@ use http::{Method, StatusCode};
 pub use answer::{Means, Verdict, X_LB_DRAIN};
 pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
-pub use hedge::Fall;
+pub use hedge::{Fall, Loser};
 pub use mirror::Copy;
 pub use record::Outcome;
 pub(crate) use repeat::{idempotent, pause};
