@@ -183,7 +183,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "the e-mail address or the password is wrong"),
-            Refusal::NoSession => Self::new(StatusCode::UNAUTHORIZED, "the refresh token is not valid, or no longer; log in again"),
+            Refusal::NoSession => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "the refresh token is not valid, or no longer; log in again",
+            ),
             Refusal::TooMany(wait) => Self {
                 hint: Some(wait.as_secs().max(1).into()),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins; try again later")

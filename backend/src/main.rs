@@ -96,7 +96,9 @@ async fn create_admin(settings: DatabaseSettings, name: Name, email: Email) -> a
         .take(4096)
         .read_line(&mut line)
         .context("cannot read the password from standard input")?;
-    let text = line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let text = line
+        .strip_suffix('\n')
+        .map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     let password = Password::new(text).map_err(|expected| anyhow::anyhow!("the password on standard input: {expected}"))?;
     let hash = Hasher::new().hash(password.as_str()).await;
     let hash = hash.map_err(|Busy| anyhow::anyhow!("cannot hash the password: there is no memory for it"))?;

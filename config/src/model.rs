@@ -553,14 +553,19 @@ impl HeaderEdits {
 /// `cache` of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCache {
-    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh.
-    pub ttl: Duration,
+    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh. `None`: what can be
+    /// guessed from when it was modified.
+    pub ttl: Option<Duration>,
     /// The statuses that get [`RouteCache::ttl`].
     pub statuses: Vec<StatusCode>,
     /// Requests for a key from which on its responses are stored: 1 to 1000.
     pub min_uses: u32,
     /// The key. The upstream is always part of it, the method never.
     pub key: Template,
+    /// For how long a response is served after its freshness while it is fetched anew, where the origin says nothing of that.
+    pub stale_while_revalidate: Duration,
+    /// The same, where the origin gives no good answer.
+    pub stale_if_error: Duration,
 }
 
 /// A string with `{scheme}`, `{host}`, `{path}` and `{query}` in it. `{query}` is empty or starts with `?`.

@@ -28,7 +28,10 @@ impl Limits {
     pub fn of(from: IpAddr, account: Option<&Email>) -> Self {
         let account = account.map(|email| format!("account:{}", email.as_str().to_ascii_lowercase()));
         Self {
-            keys: [Some(format!("address:{}", network(from))), account].into_iter().flatten().collect(),
+            keys: [Some(format!("address:{}", network(from))), account]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 
@@ -57,7 +60,11 @@ impl Limits {
 /// Whether one of these is at its limit. `own` of the counted failures are the caller's, who is still to have an answer.
 fn wait(failures: &[Failures], own: i64) -> Result<(), Refusal> {
     let over = failures.iter().filter(|one| {
-        let most = if one.key.starts_with("account:") { OF_ACCOUNT } else { FROM_ADDRESS };
+        let most = if one.key.starts_with("account:") {
+            OF_ACCOUNT
+        } else {
+            FROM_ADDRESS
+        };
         one.count - own >= most
     });
     match over.map(|one| one.ends_in).max() {
@@ -94,7 +101,10 @@ mod tests {
         assert!(wait(&[failures("account:a", 9)], 0).is_ok(), "the tenth may be tried");
         assert!(wait(&[failures("account:a", 10)], 1).is_ok(), "the tenth has failed, and hears so");
         assert!(wait(&[failures("account:a", 10)], 0).is_err(), "no other is tried");
-        assert!(wait(&[failures("account:a", 11)], 1).is_err(), "one that ran at the same time hears nothing");
+        assert!(
+            wait(&[failures("account:a", 11)], 1).is_err(),
+            "one that ran at the same time hears nothing"
+        );
         assert!(wait(&[failures("address:a", 49), failures("account:a", 9)], 0).is_ok());
         assert!(wait(&[failures("address:a", 50)], 0).is_err());
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json as Reply;
 use axum::extract::FromRequestParts;
-use axum::http::{HeaderName, StatusCode};
 use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 

@@ -1,7 +1,9 @@
 //! Cross-origin resource sharing (<https://fetch.spec.whatwg.org/#http-cors-protocol>): which other sites' pages may call the API.
 
 use axum::http::Method;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 

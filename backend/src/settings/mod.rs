@@ -334,11 +334,17 @@ mod tests {
         let mistakes = serve(&[], &[]).expect_err("there is no secret").to_string();
         assert!(mistakes.starts_with("JWT_SECRET: expected at least 32 bytes"), "{mistakes}");
         assert!(serve(&["--auth=all"], &[]).is_err());
-        let short = serve(&["--auth=off", "--jwt-secret=too-short"], &[]).expect_err("it is short").to_string();
+        let short = serve(&["--auth=off", "--jwt-secret=too-short"], &[])
+            .expect_err("it is short")
+            .to_string();
         assert!(short.starts_with("JWT_SECRET") && !short.contains("too-short"), "{short}");
         let settings = serve(&[SECRET], &[]).expect("that is all it needs");
         assert_eq!(settings.http.who, Who::Writers);
-        assert!(settings.auth.is_some_and(|auth| auth.redis.is_none() && !format!("{auth:?}").contains("0123")));
+        assert!(
+            settings
+                .auth
+                .is_some_and(|auth| auth.redis.is_none() && !format!("{auth:?}").contains("0123"))
+        );
     }
 
     #[test]
@@ -362,7 +368,19 @@ mod tests {
         ];
         let mistakes = serve(&wrong, &["GRPC_PORT"]).expect_err("all of it is wrong").to_string();
         let names: Vec<&str> = mistakes.lines().filter_map(|line| line.split(':').next()).collect();
-        assert_eq!(names, ["GRPC_PORT", "PORT", "AUTH", "REDIS_URL", "JWT_SECRET", "DRAIN_DELAY", "LOG_LEVEL", "DATABASE_URL"]);
+        assert_eq!(
+            names,
+            [
+                "GRPC_PORT",
+                "PORT",
+                "AUTH",
+                "REDIS_URL",
+                "JWT_SECRET",
+                "DRAIN_DELAY",
+                "LOG_LEVEL",
+                "DATABASE_URL"
+            ]
+        );
         assert!(!mistakes.contains("secret"), "{mistakes}");
     }
 

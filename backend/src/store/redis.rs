@@ -87,7 +87,13 @@ impl Sessions for Redis {
         let key = session_key(session);
         let mut pipeline = redis::pipe();
         pipeline.atomic();
-        pipeline.cmd("HSET").arg(&key).arg("user").arg(user).arg("credentials").arg(credentials);
+        pipeline
+            .cmd("HSET")
+            .arg(&key)
+            .arg("user")
+            .arg(user)
+            .arg("credentials")
+            .arg(credentials);
         pipeline.arg("secret").arg(secret).ignore();
         pipeline.cmd("EXPIRE").arg(&key).arg(lifetime.as_secs()).ignore();
         self.run(&pipeline).await

@@ -253,8 +253,13 @@ mod tests {
     #[test]
     fn a_field_of_another_request_is_unknown() {
         let of = |json: &str| serde_json::from_str::<Fields>(json).expect("an object");
-        let change = of(r#"{"password": "12345678", "role": "admin"}"#).into_change().expect_err("a mistake");
-        let text: Vec<String> = change.into_iter().map(|found| format!("{} {}", found.field, found.detail)).collect();
+        let change = of(r#"{"password": "12345678", "role": "admin"}"#)
+            .into_change()
+            .expect_err("a mistake");
+        let text: Vec<String> = change
+            .into_iter()
+            .map(|found| format!("{} {}", found.field, found.detail))
+            .collect();
         assert_eq!(
             text,
             [

@@ -12,7 +12,10 @@ fn writes(servers: &Guarded, id: i64) -> [(Ask, u16); 4] {
     let path = format!("/users/{id}");
     let email = servers.email(&format!("u{id}"));
     [
-        (ask("POST", "/users").json(&json!({"name": "New", "email": servers.email(&format!("new{id}"))})), 201),
+        (
+            ask("POST", "/users").json(&json!({"name": "New", "email": servers.email(&format!("new{id}"))})),
+            201,
+        ),
         (ask("PUT", &path).json(&json!({"name": "x", "email": email})), 200),
         (ask("PATCH", &path).json(&json!({"name": "y"})), 200),
         (ask("DELETE", &path), 204),
@@ -29,7 +32,15 @@ async fn users_change_themselves_and_administrators_anyone() {
             for (ask, _) in writes(&servers, id) {
                 unauthorized(&ask.await);
             }
-            for bad in ["", "x", "Basic YTpi", &of_ada.access, "Bearer ", "Bearer a.b.c", &format!("Bearer {}", of_ada.refresh)] {
+            for bad in [
+                "",
+                "x",
+                "Basic YTpi",
+                &of_ada.access,
+                "Bearer ",
+                "Bearer a.b.c",
+                &format!("Bearer {}", of_ada.refresh),
+            ] {
                 for (ask, _) in writes(&servers, id) {
                     let answer = ask.header("authorization", bad).await;
                     unauthorized(&answer);
@@ -100,7 +111,10 @@ async fn reads_behind_a_login_are_shared_with_nobody() {
         assert_eq!((answer.header("cdn-cache-control"), answer.header("cache-tag")), ("no-store", ""));
         etag = answer.header("etag").to_owned();
     }
-    let known = Ask::new(servers.first, "GET", &path).token(&access).header("if-none-match", &etag).await;
+    let known = Ask::new(servers.first, "GET", &path)
+        .token(&access)
+        .header("if-none-match", &etag)
+        .await;
     assert_eq!((known.status, known.header("cache-control")), (304, "private, max-age=0"));
     for open in ["/health", "/ready", "/metrics"] {
         assert_eq!(Ask::new(servers.first, "GET", open).await.status, 200);

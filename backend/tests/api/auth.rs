@@ -37,7 +37,11 @@ async fn a_session_made_at_one_server_works_at_the_other(servers: Guarded) {
     assert_eq!(registered.status, 201, "{}", registered.text());
     let mut myself = registered.json();
     assert_eq!((&myself["name"], &myself["role"]), (&json!("Ada"), &json!("user")));
-    assert_eq!(myself.as_object().expect("an object").len(), 4, "no hash, and nothing else: {myself}");
+    assert_eq!(
+        myself.as_object().expect("an object").len(),
+        4,
+        "no hash, and nothing else: {myself}"
+    );
     assert_eq!(registered.header("location"), format!("/users/{}", myself["id"]));
     assert_eq!(
         (registered.header("cache-purge"), registered.header("cache-control")),
@@ -48,7 +52,10 @@ async fn a_session_made_at_one_server_works_at_the_other(servers: Guarded) {
     // Without regard to case, as e-mail addresses are compared everywhere.
     let login = servers.login(servers.second, "ADA", PASSWORD).await;
     let tokens = Tokens::of(&login);
-    assert_eq!((login.json()["expires_in"].as_u64(), login.header("cache-control")), (Some(900), "no-store"));
+    assert_eq!(
+        (login.json()["expires_in"].as_u64(), login.header("cache-control")),
+        (Some(900), "no-store")
+    );
     assert_eq!(login.json().as_object().expect("an object").len(), 3);
     let me = Ask::new(servers.first, "GET", "/auth/me").token(&tokens.access).await;
     assert_eq!((me.status, me.header("cache-control")), (200, "no-store"));
@@ -146,7 +153,11 @@ async fn what_is_missing_or_wrong_is_named(servers: Guarded) {
             vec!["email", "name", "password", "role"],
         ),
         ("login", json!({}), vec!["email", "password"]),
-        ("login", json!({"email": 1, "password": null, "name": "x"}), vec!["email", "name", "password"]),
+        (
+            "login",
+            json!({"email": 1, "password": null, "name": "x"}),
+            vec!["email", "name", "password"],
+        ),
         ("refresh", json!({}), vec!["refresh_token"]),
         ("logout", json!({"refresh_token": 1, "x": 2}), vec!["refresh_token", "x"]),
     ];
@@ -203,7 +214,10 @@ async fn what_is_over_is_swept_away() {
         let old = servers.tokens("ada").await;
         unauthorized(&servers.login(servers.first, "ada", "wrong horse").await);
         servers.database.execute("UPDATE sessions SET ends_at = 1").await;
-        servers.database.execute("UPDATE login_failures SET ends_at = 1, failures = 1000").await;
+        servers
+            .database
+            .execute("UPDATE login_failures SET ends_at = 1, failures = 1000")
+            .await;
         unauthorized(&servers.refresh(servers.first, &old.refresh).await);
         // A window that is over counts no more, and a new failure begins another.
         unauthorized(&servers.login(servers.first, "ada", "wrong horse").await);

@@ -61,7 +61,11 @@ async fn where_nobody_can_log_in_there_are_no_passwords(api: Api) {
         .json(&json!({"name": "Ada", "email": "ada@example.com", "password": "a secret"}))
         .await;
     assert_eq!(answer.wrong_fields(), ["password"]);
-    assert!(answer.text().contains("JWT_SECRET") && !answer.text().contains("a secret"), "{}", answer.text());
+    assert!(
+        answer.text().contains("JWT_SECRET") && !answer.text().contains("a secret"),
+        "{}",
+        answer.text()
+    );
     for call in ["register", "login", "refresh", "logout"] {
         problem(&api.ask("POST", &format!("/auth/{call}")).json(&json!({})).await, 404);
     }

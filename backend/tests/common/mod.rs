@@ -31,8 +31,8 @@ use tracing::level_filters::LevelFilter;
 
 pub use client::{Answer, Ask, problem};
 pub use database::{Database, Kind};
-pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub(crate) use guarded::at_every_home;
+pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub use process::{Process, run, run_with_input};
 
 /// How long anything that is waited for may take, before the test fails.

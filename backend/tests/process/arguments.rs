@@ -49,7 +49,10 @@ async fn without_a_secret_it_says_how_to_start() {
     for environment in [&[][..], &[("AUTH", "writes")], &[("AUTH", "all")]] {
         let (code, text) = refused(environment).await;
         assert_eq!(code, Some(2));
-        assert!(text.starts_with("error: JWT_SECRET: expected at least 32 bytes") && text.contains("AUTH=off"), "{text}");
+        assert!(
+            text.starts_with("error: JWT_SECRET: expected at least 32 bytes") && text.contains("AUTH=off"),
+            "{text}"
+        );
     }
 }
 
@@ -91,7 +94,10 @@ async fn wrong_values_are_named_with_what_was_expected_all_at_once() {
     for (name, value) in environment {
         let line = text.lines().find(|line| line.starts_with(&format!("error: {name}: expected ")));
         let line = line.unwrap_or_else(|| panic!("{name} is not in\n{text}"));
-        assert!(["DATABASE_URL", "JWT_SECRET", "REDIS_URL"].contains(&name) || line.ends_with(&format!("found {value:?}")), "{line}");
+        assert!(
+            ["DATABASE_URL", "JWT_SECRET", "REDIS_URL"].contains(&name) || line.ends_with(&format!("found {value:?}")),
+            "{line}"
+        );
     }
     assert_eq!(text.lines().count(), environment.len());
     assert!(!text.contains("root:secret") && !text.contains(":secret@"), "{text}");

@@ -39,7 +39,10 @@ async fn a_session_outlives_the_server_where_it_began() {
         first.signal("KILL");
         first.end().await;
         let token = login.json()["access_token"].as_str().expect("text").to_owned();
-        let added = second.ask("POST", "/users").token(&token).json(&json!({"name": "Ada", "email": "ada@example.com"}));
+        let added = second
+            .ask("POST", "/users")
+            .token(&token)
+            .json(&json!({"name": "Ada", "email": "ada@example.com"}));
         assert_eq!(added.await.status, 201);
         let refresh = post(&second, "refresh", &json!({"refresh_token": login.json()["refresh_token"]})).await;
         assert_eq!(refresh.status, 200, "{}", refresh.text());
@@ -97,7 +100,10 @@ async fn create_admin_says_what_is_wrong() {
     let database = Database::new(Kind::Sqlite).await;
     let (code, _, text) = create_admin(&database.url, "nobody", "correct horse").await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("--email: expected an e-mail address") && text.contains("\"nobody\""), "{text}");
+    assert!(
+        text.contains("--email: expected an e-mail address") && text.contains("\"nobody\""),
+        "{text}"
+    );
     for short in ["", "short"] {
         let (code, _, text) = create_admin(&database.url, "ada@example.com", short).await;
         assert_eq!(code, Some(1));

@@ -203,16 +203,20 @@ fn prefix(cx: &Check<'_>, node: &Node) -> Option<Option<Box<str>>> {
 
 fn cache(cx: &Check<'_>, node: &Node) -> Option<RouteCache> {
     let fields = Fields::open(cx, node, &ROUTE_CACHE)?;
-    let ttl = fields.read("ttl", read::duration);
+    let ttl = fields.optional("ttl", read::duration);
     let statuses = fields.read("statuses", |cx, node| read::list(cx, node, cached_status));
     let key = fields.read("key", template);
     let min_uses = fields.read("min_uses", |cx, node| read::integer(cx, node, 1..=1000));
+    let stale_while_revalidate = fields.read("stale_while_revalidate", read::duration);
+    let stale_if_error = fields.read("stale_if_error", read::duration);
     Some(RouteCache {
         ttl: ttl?,
         statuses: statuses?,
         // At most 1000.
         min_uses: u32::try_from(min_uses?).unwrap_or(u32::MAX),
         key: key?,
+        stale_while_revalidate: stale_while_revalidate?,
+        stale_if_error: stale_if_error?,
     })
 }
 

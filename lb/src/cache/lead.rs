@@ -1,25 +1,34 @@
 //! The request that fetches, until the answer's head has come.
 //!
-//! A [`Lead`] ends in one of three ways: with an answer, which is either shared from then on ([`Filler`]) or for its client alone; with a
-//! failure, which is nobody else's; or dropped, because its client went away, and then it is handed over.
+//! A [`Lead`] ends in one of four ways: with an answer, which is either shared from then on ([`Filler`]) or for its client alone; with what is stored,
+//! because that is still right ([`Lead::validated`]) or stands in for an error; with a failure, which is nobody else's; or dropped, because its
+//! client went away, and then it is handed over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use super::fields::{CACHE_TAG, tags};
 use super::filler::Filler;
-use super::flight::{Flight, Phase};
+use super::flight::{Flight, Phase, Stored};
 use super::follow::Word;
+use super::freshness::{Freshness, Grace, Why};
 use super::marks::{self, Mark};
-use super::object::Object;
-use super::policy::{Refusal, Rules, judge};
+use super::object::{Body, Hit, Object};
+use super::policy::{Permit, Refusal, Rules, judge};
 use super::purge::tag_hash;
 use super::room::Charge;
 use super::status::Miss;
-use super::store::Shard;
+use super::store::{Removed, Shard};
 use super::vary::Variant;
 use super::{Cache, Now};
-use crate::exchange::head::{RequestHead, ResponseHead};
+use crate::exchange::head::{Fields, RequestHead, ResponseHead};
+
+/// How long after one try that failed the next one begins, where something stored stands in meanwhile.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The right and the duty to fetch. Dropped without an answer, it goes to whoever has waited longest, or ends with nobody waiting.
 #[derive(Debug)]
@@ -27,8 +36,12 @@ pub struct Lead {
     cache: Arc<Cache>,
     flight: Arc<Flight>,
     miss: Miss,
+    /// What is stored already, and may turn out to be still right.
+    pub(super) stored: Stored,
     /// It never had followers: there was no use in waiting for it.
     alone: bool,
+    /// Its client takes nothing that the origin has not confirmed.
+    strict: bool,
     waited: bool,
     open: bool,
 }
@@ -46,12 +59,29 @@ impl Lead {
     pub(super) fn new(cache: &Arc<Cache>, flight: Arc<Flight>, miss: Miss, alone: bool) -> Self {
         Self {
             cache: Arc::clone(cache),
+            stored: flight.stored.clone(),
             flight,
             miss,
             alone,
+            strict: false,
             waited: false,
             open: true,
         }
+    }
+
+    pub(super) fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// The same for another request than the one that it was made for.
+    pub(super) fn of(mut self, request: &impl Fields) -> Self {
+        if let Stored::This(object) = &self.stored
+            && !object.variant.matches(request)
+        {
+            self.stored = Stored::Nothing;
+        }
+        self
     }
 
     pub(super) fn after_waiting(mut self) -> Self {
@@ -82,6 +112,7 @@ impl Lead {
         let object = match self.object(request, response, rules, requested, now) {
             Ok(object) => Arc::new(object),
             Err(refusal) => {
+                self.supersede(response, refusal);
                 let mark = if response.status().is_server_error() {
                     marks::FAILED
                 } else {
@@ -102,7 +133,99 @@ impl Lead {
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.
     pub fn failed(mut self, now: Now) {
+        self.put_off(now);
         self.release_followers(Some(now.mono + marks::FAILED));
+    }
+
+    /// The origin gives no good answer. What is stored answers this request and all that wait, where it may stand in for an error.
+    ///
+    /// # Errors
+    /// It may not: the lead goes on.
+    pub fn stands_in(mut self, now: Now) -> Result<Hit, Self> {
+        let Stored::This(object) = &self.stored else { return Err(self) };
+        let purged = || self.cache.log().hits(object.began, &object.key, &object.tags);
+        if self.strict || !object.stands_in(now) || !self.cache.trusts(object, now) || purged() {
+            return Err(self);
+        }
+        let hit = Hit::stale(object, object.freshness.over(now), Why::IfError, now);
+        self.put_off(now);
+        self.end(None, Some(&hit), |_| Removed::default());
+        Ok(hit)
+    }
+
+    /// What is stored need not be fetched anew before some time has passed.
+    fn put_off(&self, now: Now) {
+        if let Stored::This(object) = &self.stored {
+            object.not_before(now.mono.max(self.flight.asked + AGAIN));
+        }
+    }
+
+    /// Whether an answer is an error that must not take the place of what is stored and may be served yet.
+    fn is_worse(&self, response: &impl ResponseHead, now: Now) -> bool {
+        let Stored::This(object) = &self.stored else { return false };
+        let over = object.freshness.over(now);
+        matches!(response.status().as_u16(), 500 | 502..=504) && (object.grace.while_revalidate(over) || object.grace.if_error(over))
+    }
+
+    /// The origin has said something else that is not for the store: what is stored says it no longer.
+    fn supersede(&self, response: &impl ResponseHead, refusal: Refusal) {
+        let Stored::This(object) = &self.stored else { return };
+        let of_all = matches!(
+            refusal,
+            Refusal::NoStore | Refusal::Private | Refusal::SetCookie | Refusal::VaryAny | Refusal::NotFresh
+        );
+        if of_all && !response.status().is_server_error() && !self.flight.authorized {
+            let removed = self.cache.shard(object.key.hash).take(object);
+            self.cache.let_go(removed);
+        }
+    }
+
+    /// What is stored is still right, and is stored anew with the head that came for it, which is `merged` with its own.
+    pub(super) fn freshen(
+        mut self,
+        stored: &Arc<Object>,
+        request: &impl RequestHead,
+        (response, merged): (&impl Fields, &impl ResponseHead),
+        rules: &Rules,
+        (requested, now): (Instant, Now),
+    ) -> Hit {
+        let judged = judge(request, merged, rules, requested, now);
+        let kept = judged.is_ok();
+        let permit = judged.unwrap_or_else(|_| for_one_client(stored, now));
+        let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
+        let tags = match response.get(&CACHE_TAG) {
+            Some(_) => self.tags(response),
+            None => stored.tags.clone(),
+        };
+        let began = self.flight.lock().began;
+        let object = Arc::new(Object::new(merged, permit, self.flight.key.clone(), variant, tags, began, now));
+        let body = Body::new(&object, stored.chunks().to_vec());
+        let size = object.head_size() + body.size();
+        object.complete(body);
+        let mut charge = (kept && self.cache.make_room(size)).then(|| Charge::new(&self.cache.room, size));
+        let (cache, key) = (Arc::clone(&self.cache), self.flight.key.clone());
+        let hit = Hit::new(&object);
+        let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
+        let shared = object.shareable.then_some(&hit);
+        self.end(mark, shared, |shard| match &mut charge {
+            _ if !kept => shard.take(stored),
+            Some(charge) if !cache.log().hits(began, &key, &object.tags) => match shard.insert(&object, size) {
+                Some(removed) => {
+                    charge.settle();
+                    cache.objects.fetch_add(1, Ordering::Relaxed);
+                    removed
+                }
+                None => Removed::default(),
+            },
+            _ => Removed::default(),
+        });
+        hit
+    }
+
+    fn tags(&self, response: &impl Fields) -> Box<[u64]> {
+        tags(response.all(&CACHE_TAG))
+            .map(|tag| tag_hash(&self.cache.hashing, tag))
+            .collect()
     }
 
     fn object(
@@ -114,13 +237,15 @@ impl Lead {
         now: Now,
     ) -> Result<Object, Refusal> {
         let permit = judge(request, response, rules, requested, now)?;
+        if self.is_worse(response, now) {
+            self.put_off(now);
+            return Err(Refusal::Worse);
+        }
         if permit.length.is_some_and(|length| length > self.cache.max_object()) {
             return Err(Refusal::TooLarge);
         }
         let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
-        let tags = tags(response.all(&CACHE_TAG))
-            .map(|tag| tag_hash(&self.cache.hashing, tag))
-            .collect();
+        let tags = self.tags(response);
         let began = self.flight.lock().began;
         Ok(Object::new(response, permit, self.flight.key.clone(), variant, tags, began, now))
     }
@@ -136,14 +261,22 @@ impl Lead {
         match refusal {
             Some(refusal) => {
                 self.flight.unlist(&mut shard, &mut state);
-                if state.waiting.is_empty() {
+                if state.waiting.is_empty() || !object.shareable {
+                    let waiting = std::mem::take(&mut state.waiting);
                     state.cut();
+                    drop(state);
+                    drop(shard);
+                    tell(waiting, None);
                     return Answered::Pass(refusal);
                 }
             }
             None => {
                 self.flight.list(&mut shard, &mut state);
-                shard.marks.clear(&self.flight.key, self.flight.authorized);
+                let (key, authorized) = (&self.flight.key, self.flight.authorized);
+                match object.shareable {
+                    true => shard.marks.clear(key, authorized),
+                    false => shard.marks.set(key, authorized, Mark::Unshared, now.mono + marks::UNSHARED),
+                }
             }
         }
         state.phase = Phase::Arriving(Arc::clone(&object));
@@ -152,13 +285,16 @@ impl Lead {
         let waiting = std::mem::take(&mut state.waiting);
         let words: Vec<_> = waiting
             .into_values()
-            .map(|follower| (follower, self.flight.reader(&mut state, &object, self.miss)))
+            .map(|follower| match object.shareable {
+                true => (follower, Word::Stream(self.flight.reader(&mut state, &object, self.miss))),
+                false => (follower, Word::Alone),
+            })
             .collect();
         drop(state);
         drop(shard);
-        for (follower, reader) in words {
+        for (follower, word) in words {
             // One that is gone by now gives its reader back, which is dropped here.
-            drop(follower.send(Word::Stream(reader)));
+            drop(follower.send(word));
         }
         Answered::Store(Filler::new(&self.cache, &self.flight, object))
     }
@@ -187,7 +323,8 @@ impl Lead {
     /// Whether somebody else has brought, or is bringing, what this one would store.
     fn is_duplicate(&self, shard: &Shard, object: &Object, now: Now) -> bool {
         let as_good = |other: &Object| {
-            other.variant.same(&object.variant) && (other.began > object.began || (self.alone && other.left(now).is_some()))
+            other.variant.same(&object.variant)
+                && (other.began > object.began || (self.alone && self.miss != Miss::Request && other.is_fresh(now)))
         };
         let flights = shard.flights.get(&object.key.hash).into_iter().flatten();
         let mut others = flights.filter(|flight| !Arc::ptr_eq(flight, &self.flight) && flight.key.same(&object.key));
@@ -197,20 +334,51 @@ impl Lead {
 
     /// Ends the flight without a body to share. `until`: so long, whoever asks is not to wait either.
     fn release_followers(&mut self, until: Option<Instant>) {
+        self.end(until, None, |_| Removed::default());
+    }
+
+    /// Ends the flight: everybody who waits gets `hit`, or goes their own way. `change` is made at the same moment.
+    fn end(&mut self, until: Option<Instant>, hit: Option<&Hit>, change: impl FnOnce(&mut Shard) -> Removed) {
         let mut shard = self.cache.shard(self.flight.key.hash);
+        let removed = change(&mut shard);
         let mut state = self.flight.lock();
         self.open = false;
         self.flight.unlist(&mut shard, &mut state);
         state.phase = Phase::Over;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        if let Some(until) = until {
-            shard.marks.set(&self.flight.key, self.flight.authorized, Mark::Unshared, until);
+        let (key, authorized) = (&self.flight.key, self.flight.authorized);
+        match until {
+            Some(until) => shard.marks.set(key, authorized, Mark::Unshared, until),
+            None if hit.is_some() => shard.marks.clear(key, authorized),
+            None => {}
         }
         drop(shard);
-        for follower in waiting.into_values() {
-            drop(follower.send(Word::Alone));
-        }
+        self.cache.let_go(removed);
+        tell(waiting, hit);
+    }
+}
+
+/// Tells those who have waited that this is the answer, or that there is none for them.
+fn tell(waiting: BTreeMap<u64, oneshot::Sender<Word>>, hit: Option<&Hit>) {
+    for follower in waiting.into_values() {
+        drop(follower.send(hit.map_or(Word::Alone, |hit| Word::Hit(hit.clone()))));
+    }
+}
+
+/// What a stored response is, once it is not for the store any more.
+fn for_one_client(stored: &Object, now: Now) -> Permit {
+    Permit {
+        freshness: Freshness {
+            received: now.mono,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+        },
+        grace: Grace::default(),
+        shareable: false,
+        selector: stored.variant.selector().clone(),
+        hidden: Vec::new(),
+        length: None,
     }
 }
 

@@ -4,18 +4,26 @@
 //!
 //! [`Cache::look_up`] is synchronous and answers with one of these:
 //!
-//! - [`Lookup::Hit`]: a whole, fresh response. It is an `Arc` to what was prepared when it was stored; nothing of it is copied.
+//! - [`Lookup::Hit`]: a whole response, fresh, or stale where that is allowed ([`freshness`]). It is an `Arc` to what was prepared when it was
+//!   stored; nothing of it is copied. With something stale may come a lead: then this request is served, and somebody fetches it anew besides.
 //! - [`Lookup::Lead`]: nothing there, and nobody fetches it. This request does, and tells the cache what came ([`Lead::answer`]).
 //! - [`Lookup::Wait`]: somebody fetches it. However many ask meanwhile, the origin is asked once.
 //! - [`Lookup::Stream`]: it is arriving, and may be read while it does.
 //! - [`Lookup::Alone`]: answers under this key were not for sharing of late, so that waiting would be in vain: fetch at once.
 //! - [`Lookup::Bypass`]: the request is none for a cache.
+//! - [`Lookup::Unsatisfied`]: the request wants nothing but what is stored, and there is nothing.
 //!
 //! Whether an answer may be shared is decided from its head ([`policy`]), before anyone else gets a byte of it. If it may, the leader pushes the
 //! body's chunks into a [`Filler`] on their way to its own client, and those who waited read them from there, each at its own pace. If it may
 //! not, all of them go to the origin at once, and the key is marked so that the next ones need not wait to learn the same.
 //!
 //! A leader that goes away before the head has come leaves its place to the one who has waited longest, and to that one only.
+//!
+//! # What is stale
+//!
+//! It stays in the store until room is needed. Whoever fetches it anew asks whether it is still right ([`Lead::conditions`]); if so (304), it is
+//! stored again with the head that came and the body that is there ([`Lead::validated`]). If the origin gives no good answer, it may stand in
+//! ([`Lead::stands_in`]); then it is served at once to whoever asks, while it is fetched anew in the background, once a second at most.
 //!
 //! # What a purge promises
 //!
@@ -51,8 +59,8 @@
 //!
 //! # What the caller owes
 //!
-//! A request that leads is sent to the origin without [`policy::CONDITIONAL`] fields, and once at a time: after [`Lead::answer`] there is no other
-//! try. If there is no answer, [`Lead::failed`] says so; merely dropping the lead means that its client has gone, and makes the next one try.
+//! A request that leads is sent to the origin with the lead's own conditions in place of its [`policy::CONDITIONAL`] fields, and once at a time: after
+//! [`Lead::answer`] there is no other try. If there is no answer, [`Lead::failed`] says so; merely dropping the lead means that its client has gone, and makes the next one try.
 //! [`Cache::purge_for`] comes before the first byte of the answer that asks for it, and [`CACHE_TAG`] and [`CACHE_PURGE`] are taken off whatever goes
 //! out. Memory is counted by the length of chunks, so that a chunk must not be a sliver of a large buffer ([`Filler::push`]).
 
@@ -60,11 +68,14 @@ mod buffer;
 pub mod cache_control;
 mod clock;
 mod conditional;
+pub mod demands;
 mod evict;
 mod fields;
 mod filler;
 mod flight;
 mod follow;
+pub mod freshness;
+mod http_date;
 mod key;
 mod lead;
 mod marks;
@@ -77,6 +88,7 @@ mod shared;
 mod status;
 mod store;
 mod uses;
+mod validate;
 pub mod vary;
 
 #[cfg(test)]
@@ -96,15 +108,18 @@ pub use conditional::not_modified;
 pub use fields::{CACHE_PURGE, CACHE_TAG};
 pub use filler::Filler;
 pub use follow::{Broken, Follower, Joined, Reader};
+pub use freshness::Why;
 pub use key::Key;
 pub use lead::{Answered, Lead};
-pub use object::{Hit, Object};
+pub use object::{Hit, Object, Stale};
 pub use policy::{Bypass, Refusal, Rules};
 pub use purge::Purge;
 pub use shared::{Counts, Settled, Standing};
 pub use status::{CACHE_STATUS, Miss, Status};
+pub use validate::{Conditions, Validated};
 
-use flight::{Flight, Phase};
+use flight::{Flight, Phase, Stored};
+use freshness::{Need, Use};
 use key::StoredKey;
 use policy::Ask;
 use purge::{Log, Strength, Target};
@@ -122,6 +137,8 @@ const SHARDS: u64 = 64;
 const SHARD: u64 = 1 << 20;
 /// Fetches of one key that may be joined: one for each variant that is asked for at once.
 const FLIGHTS: usize = 64;
+/// Variants of which a fetch for another one asks whether they are right for it as well.
+const ASKED_FOR: usize = 8;
 /// Lists of names in `Vary` that are shared; an origin has a handful.
 const SELECTORS: usize = 1024;
 
@@ -148,8 +165,8 @@ pub struct Cache {
 /// What the cache has for a request.
 #[derive(Debug)]
 pub enum Lookup {
-    /// A fresh response, whole.
-    Hit(Hit),
+    /// A whole response: fresh, or stale and good enough. With a lead, it is to be fetched anew in the background.
+    Hit(Hit, Option<Box<Lead>>),
     /// A fresh response that is still arriving.
     Stream(Reader),
     /// Somebody fetches it.
@@ -160,6 +177,8 @@ pub enum Lookup {
     Alone(Lead),
     /// The request goes past the cache.
     Bypass(Bypass),
+    /// The request says `only-if-cached`, and nothing that is stored may answer it.
+    Unsatisfied,
 }
 
 impl Cache {
@@ -211,24 +230,54 @@ impl Cache {
         };
         let hash = self.hashing.hash_one(key);
         let mut shard = self.shard(hash);
-        let miss = match shard.find(hash, key, request) {
-            Found::Nothing => Miss::Uri,
-            Found::OtherVariants => Miss::Vary,
-            Found::Object(object) if !self.trusts(object, now) => Miss::Stale,
-            Found::Object(object) => match Hit::fresh(object, now) {
-                Some(hit) => {
+        let demands = ask.demands.as_ref();
+        let (miss, stored) = match shard.find(hash, key, request) {
+            Found::Nothing => (Miss::Uri, Stored::Nothing),
+            Found::OtherVariants => (Miss::Vary, Stored::Nothing),
+            // Nor may it stand in for an error.
+            Found::Object(object) if !self.trusts(object, now) => (Miss::Stale, Stored::Nothing),
+            Found::Object(object) => match object.judge_use(demands, now) {
+                Use::Fresh(left) => {
                     object.hit();
-                    return Lookup::Hit(hit);
+                    return Lookup::Hit(Hit::fresh(object, left, now), None);
                 }
-                None => Miss::Stale,
+                Use::Stale(over, why) => {
+                    object.hit();
+                    let hit = Hit::stale(object, over, why, now);
+                    let lead = self.refresh(&mut shard, key.store(hash), ask, &hit, now);
+                    return Lookup::Hit(hit, lead);
+                }
+                Use::Ask(Need::Stale) => (Miss::Stale, Stored::This(Arc::clone(object))),
+                Use::Ask(Need::Demanded) => (Miss::Request, Stored::This(Arc::clone(object))),
             },
         };
+        if demands.is_some_and(|demands| demands.only_if_cached) {
+            return Lookup::Unsatisfied;
+        }
         if ask.head {
             return Lookup::Bypass(Bypass::HeadMiss);
         }
-        self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, now)
+        self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, stored, now)
     }
 
+    /// The lead to fetch anew in the background what is served stale; `None`: somebody does, or it is not time to.
+    fn refresh(self: &Arc<Self>, shard: &mut Shard, key: StoredKey, ask: Ask, hit: &Hit, now: Now) -> Option<Box<Lead>> {
+        let object = &hit.object;
+        let wanted = hit.stale.is_some_and(|stale| stale.why != Why::OnRequest) && object.may_be_asked(now);
+        let flights = shard.flights.get(&key.hash).map(Vec::as_slice).unwrap_or_default();
+        if !wanted || flights.len() >= FLIGHTS || flights.iter().any(|flight| flight.may_bring(object)) {
+            return None;
+        }
+        let stored = Stored::This(Arc::clone(object));
+        let flight = Flight::new(key, ask.authorized, now.mono, self.next_number(), stored);
+        let mut state = flight.lock();
+        state.expected = Some(object.variant.clone());
+        flight.list(shard, &mut state);
+        drop(state);
+        Some(Box::new(Lead::new(self, flight, Miss::Stale, false)))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of what a look-up has found out so far")]
     fn join_or_lead(
         self: &Arc<Self>,
         shard: &mut Shard,
@@ -236,21 +285,32 @@ impl Cache {
         ask: Ask,
         request: &impl RequestHead,
         miss: Miss,
+        stored: Stored,
         now: Now,
     ) -> Lookup {
+        // Whoever wants the origin's word wants one that it gives from now on.
+        let joins = miss != Miss::Request && ask.demands.is_none_or(|demands| !demands.no_cache);
         let flights = shard.flights.get(&key.hash).map(Vec::as_slice).unwrap_or_default();
-        if let Some(joined) = flights.iter().find_map(|flight| self.join(flight, &key, ask, request, miss, now)) {
+        if joins && let Some(joined) = flights.iter().find_map(|flight| self.join(flight, &key, ask, request, miss, now)) {
             return joined;
         }
-        if flights.len() >= FLIGHTS || shard.marks.get(&key, ask.authorized, now).is_some() {
-            return Lookup::Alone(self.lead_alone(key, ask.authorized, miss));
+        let stored = match stored {
+            Stored::Nothing if miss == Miss::Vary => variants(shard, &key),
+            stored => stored,
+        };
+        if !joins || flights.len() >= FLIGHTS || shard.marks.get(&key, ask.authorized, now).is_some() {
+            let flight = Flight::new(key, ask.authorized, now.mono, self.next_number(), stored);
+            let strict = ask.demands.is_some_and(|demands| demands.no_cache);
+            return Lookup::Alone(Lead::new(self, flight, miss, true).strict(strict));
         }
         let selector = shard
             .selector(&key)
             .or_else(|| flights.iter().find_map(|flight| flight.selector(&key)));
-        let expected = selector.map(|selector| Variant::of(selector, request));
-        let flight = Flight::new(key, ask.authorized, self.next_number(), true, expected);
-        shard.flights.entry(flight.key.hash).or_default().push(Arc::clone(&flight));
+        let flight = Flight::new(key, ask.authorized, now.mono, self.next_number(), stored);
+        let mut state = flight.lock();
+        state.expected = selector.map(|selector| Variant::of(selector, request));
+        flight.list(shard, &mut state);
+        drop(state);
         Lookup::Lead(Lead::new(self, flight, miss, false))
     }
 
@@ -271,8 +331,13 @@ impl Cache {
         match &state.phase {
             Phase::Arriving(object) => {
                 let object = Arc::clone(object);
-                let usable = object.variant.matches(request) && object.left(now).is_some() && self.trusts(&object, now);
-                usable.then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
+                let usable = || match object.judge_use(ask.demands.as_ref(), now) {
+                    Use::Fresh(_) => true,
+                    Use::Stale(_, why) => why == Why::WhileRevalidate,
+                    Use::Ask(_) => false,
+                };
+                (object.shareable && object.variant.matches(request) && usable() && self.trusts(&object, now))
+                    .then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
             }
             Phase::Asked => {
                 let likely = state.expected.as_ref().is_none_or(|variant| variant.matches(request));
@@ -293,9 +358,16 @@ impl Cache {
         self.shared.trusts(now) || object.tags.is_empty()
     }
 
-    /// A lead that nobody can join.
-    fn lead_alone(self: &Arc<Self>, key: StoredKey, authorized: bool, miss: Miss) -> Lead {
-        Lead::new(self, Flight::new(key, authorized, self.next_number(), false, None), miss, true)
+    /// The lead of one who has waited for this flight in vain, which nobody can join.
+    fn lead_after(self: &Arc<Self>, flight: &Flight, miss: Miss) -> Lead {
+        let own = Flight::new(
+            flight.key.clone(),
+            flight.authorized,
+            flight.asked,
+            self.next_number(),
+            flight.stored.clone(),
+        );
+        Lead::new(self, own, miss, true)
     }
 
     /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
@@ -393,6 +465,14 @@ impl Cache {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Stored variants that a fetch of another one may turn out to be the same as: the newest that have an entity tag.
+fn variants(shard: &Shard, key: &StoredKey) -> Stored {
+    let mut tagged: Vec<_> = shard.variants(key).filter(|object| object.etag().is_some()).cloned().collect();
+    tagged.sort_unstable_by_key(|object| std::cmp::Reverse(object.began));
+    tagged.truncate(ASKED_FOR);
+    Stored::Variants(tagged)
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

@@ -292,12 +292,16 @@ fn cache(out: &mut String, route: &Route, upstreams: &[&Upstream], request: &Ask
         Err(why) => return writeln!(out, "           the request goes past it: {}", bypass(why)),
     }
     let statuses: Vec<&str> = cache.statuses.iter().map(http::StatusCode::as_str).collect();
-    match cache.ttl.as_secs_f64() {
-        0.0 => writeln!(
+    match cache.ttl.map(|ttl| ttl.as_secs_f64()) {
+        None => writeln!(
+            out,
+            "           fresh for as long as the origin says; where it says nothing, a tenth of the time since Last-Modified"
+        ),
+        Some(0.0) => writeln!(
             out,
             "           fresh for as long as the origin says; not stored where it says nothing"
         ),
-        ttl => writeln!(
+        Some(ttl) => writeln!(
             out,
             "           fresh for as long as the origin says; where it says nothing, {ttl} s for {}",
             statuses.join(", ")

@@ -73,7 +73,10 @@ impl Sessions for Postgres {
             " FROM login_failures WHERE key = ANY ($1) AND ends_at > ",
             now!()
         );
-        let rows = self.pool.read(async move |c| sqlx::query_as(SQL).bind(keys).fetch_all(c).await).await?;
+        let rows = self
+            .pool
+            .read(async move |c| sqlx::query_as(SQL).bind(keys).fetch_all(c).await)
+            .await?;
         Ok(failures(rows))
     }
 
@@ -100,5 +103,4 @@ impl Sessions for Postgres {
         self.pool.write(async |c| sqlx::query(SQL).bind(key).execute(c).await).await?;
         Ok(())
     }
-
 }

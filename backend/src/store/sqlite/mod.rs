@@ -199,7 +199,8 @@ impl Store for Sqlite {
             "DELETE FROM login_failures WHERE ends_at <= unixepoch()",
         ];
         for sql in SQL {
-            self.write(async |c: &mut SqliteConnection| sqlx::query(sql).execute(c).await).await?;
+            self.write(async |c: &mut SqliteConnection| sqlx::query(sql).execute(c).await)
+                .await?;
         }
         Ok(())
     }

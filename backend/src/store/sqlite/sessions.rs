@@ -60,7 +60,10 @@ impl Sessions for Sqlite {
         const SQL: &str = "SELECT key, failures, ends_at - unixepoch() FROM login_failures \
             WHERE key IN (SELECT value FROM json_each(?1)) AND ends_at > unixepoch()";
         let keys = json(keys);
-        let rows = self.pool.read(async move |c| sqlx::query_as(SQL).bind(keys).fetch_all(c).await).await?;
+        let rows = self
+            .pool
+            .read(async move |c| sqlx::query_as(SQL).bind(keys).fetch_all(c).await)
+            .await?;
         Ok(failures(rows))
     }
 
@@ -81,7 +84,6 @@ impl Sessions for Sqlite {
             .await?;
         Ok(())
     }
-
 }
 
 /// A list that SQLite can take apart; it has no arrays to bind.

@@ -213,15 +213,20 @@ proptest! {
 
 fn windows() -> impl Strategy<Value = Window> {
     let latency = prop::option::weighted(0.9, 1e-4..10.0_f64);
-    (latency, 0.0..1e4_f64, 1..2000_u32, prop_oneof![Just(0.0), 0.0..1.0_f64], any::<bool>()).prop_map(
-        |(latency, throughput, most, lost, due)| Window {
+    (
+        latency,
+        0.0..1e4_f64,
+        1..2000_u32,
+        prop_oneof![Just(0.0), 0.0..1.0_f64],
+        any::<bool>(),
+    )
+        .prop_map(|(latency, throughput, most, lost, due)| Window {
             latency,
             throughput,
             most,
             lost: if latency.is_none() { 1.0 } else { lost },
             due,
-        },
-    )
+        })
 }
 
 /// What is known after these windows, and no trial under way.
@@ -236,7 +241,10 @@ fn learned() -> impl Strategy<Value = Learned> {
             lost: 0.0,
             due: false,
         };
-        (0..30).fold(after, |learned, _| if learned.is_on_trial() { learned.next(&quiet) } else { learned })
+        (0..30).fold(
+            after,
+            |learned, _| if learned.is_on_trial() { learned.next(&quiet) } else { learned },
+        )
     })
 }
 
