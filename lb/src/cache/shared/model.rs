@@ -249,7 +249,7 @@ impl World {
     fn read(&mut self, at: usize) {
         let (now, floor) = (self.nodes[at].now(self.time), self.floor);
         match self.nodes[at].cache.ask(URI, &get(), now) {
-            Lookup::Hit(hit) => self.check(hit.body(), floor),
+            Lookup::Hit(hit, _) => self.check(hit.body(), floor),
             Lookup::Lead(lead) | Lookup::Alone(lead) => self.nodes[at].leads.push_back((lead, self.number)),
             Lookup::Wait(follower) => self.nodes[at].followers.push((follower, floor)),
             other => panic!("{other:?}"),
