@@ -63,7 +63,11 @@ async fn drill(settings: &str) -> (f64, Counts) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_overloaded_server_goes_on_doing_what_it_can() {
     let (without, lost) = drill("").await;
-    assert!(without < 0.5, "it does {:.0} % without a limit: this is no overload", without * 100.0);
+    assert!(
+        without < 0.5,
+        "it does {:.0} % without a limit: this is no overload",
+        without * 100.0
+    );
     let (goodput, counts) = drill("adaptive_concurrency = true").await;
     assert!(goodput > 0.9, "{:.1} % of what it can do: {counts}", goodput * 100.0);
     let notes = format!(
@@ -72,7 +76,13 @@ async fn an_overloaded_server_goes_on_doing_what_it_can() {
         without * 100.0,
         counts.timeout
     );
-    row("a server with twice its load", counts.total(), counts.failed(), Some(lost.failed()), &notes);
+    row(
+        "a server with twice its load",
+        counts.total(),
+        counts.failed(),
+        Some(lost.failed()),
+        &notes,
+    );
 }
 
 /// The queue evens out what comes in bursts.
@@ -86,5 +96,11 @@ async fn with_a_queue_before_it_too() {
         goodput * 100.0,
         shown(counts.percentile(99))
     );
-    row("a server with twice its load, and a queue", counts.total(), counts.failed(), None, &notes);
+    row(
+        "a server with twice its load, and a queue",
+        counts.total(),
+        counts.failed(),
+        None,
+        &notes,
+    );
 }

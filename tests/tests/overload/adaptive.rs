@@ -58,7 +58,11 @@ async fn a_full_server_is_passed_over_and_a_failed_request_finds_another_one() {
     }
     held.wait_for(START).await;
     let answer = lb.get("/").await;
-    assert_eq!((answer.status, answer.text().as_str()), (503, ""), "the server's own: nobody is left to ask");
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (503, ""),
+        "the server's own: nobody is left to ask"
+    );
     assert_eq!(held.count(), START);
     held.release_all();
     for mut connection in connections {
@@ -105,7 +109,8 @@ async fn a_server_that_says_too_much_gets_less_and_a_reload_forgets_nothing() {
     assert_eq!(metrics.value("lb_upstream_concurrency_limit", &labels), Some(1.0));
     lb.reload(&adaptive(&[&origin], &format!("{settings}\nkeepalive = 4"))).await;
     assert_eq!(limit(&lb).await, Some(1));
-    lb.reload(&adaptive(&[&origin], settings).replace("adaptive_concurrency = true", "")).await;
+    lb.reload(&adaptive(&[&origin], settings).replace("adaptive_concurrency = true", ""))
+        .await;
     assert_eq!(limit(&lb).await, None);
     assert_eq!(lb.metrics().await.value("lb_upstream_concurrency_limit", &labels), None);
 }

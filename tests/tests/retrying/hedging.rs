@@ -137,7 +137,12 @@ async fn with_least_conn_it_is_not_taken_for_idle() {
         Origin::start(|_| Reply::text("slow").held()).await,
         Origin::start(|_| Reply::text("quick")).await,
     ];
-    let lb = Lb::start(&config(&origins, AT_ONCE).replace("round_robin", "least_conn").replace("weight = 1000", "weight = 1")).await;
+    let lb = Lb::start(
+        &config(&origins, AT_ONCE)
+            .replace("round_robin", "least_conn")
+            .replace("weight = 1000", "weight = 1"),
+    )
+    .await;
     for _ in 0..20 {
         assert_eq!(lb.get("/").await.text(), "quick");
     }

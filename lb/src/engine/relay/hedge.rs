@@ -272,7 +272,9 @@ impl Relay {
             return None;
         }
         if has_other && let Some(loser) = exchange.settle(second) {
-            let within = exchange.timeouts().map_or(Loser::PATIENCE, |timeouts| timeouts.read.min(Loser::PATIENCE));
+            let within = exchange
+                .timeouts()
+                .map_or(Loser::PATIENCE, |timeouts| timeouts.read.min(Loser::PATIENCE));
             if let Some(lane) = race.take(!second).filter(|lane| lane.upload.is_done()) {
                 tokio::spawn(hear_out(lane.connection, loser, within));
             }

@@ -111,13 +111,25 @@ impl Learned {
         if due && full && self.limit > LEAST {
             return self.try_less(window.throughput);
         }
-        let kept = if used || window.lost >= CHANCE { 1.0 - window.lost / 2.0 } else { 1.0 };
+        let kept = if used || window.lost >= CHANCE {
+            1.0 - window.lost / 2.0
+        } else {
+            1.0
+        };
         let Some(latency) = window.latency else {
             return self.to(self.limit * kept);
         };
         let usual = self.usual(latency, used);
-        let gradient = if used { (TOLERANCE * usual / latency).clamp(HALF, 1.0) } else { 1.0 };
-        let room = if full && window.lost < CHANCE { self.headroom(gradient) } else { 0.0 };
+        let gradient = if used {
+            (TOLERANCE * usual / latency).clamp(HALF, 1.0)
+        } else {
+            1.0
+        };
+        let room = if full && window.lost < CHANCE {
+            self.headroom(gradient)
+        } else {
+            0.0
+        };
         let usual = Some(usual);
         Self { usual, ..self }.to(self.limit * gradient * kept + room)
     }
@@ -180,7 +192,11 @@ impl Learned {
     fn to(self, limit: f64) -> Self {
         let limit = limit.clamp(LEAST, MOST);
         let falls = limit < self.limit;
-        let steep = if falls && !self.falls { (self.limit * HALF).max(LEAST) } else { self.steep };
+        let steep = if falls && !self.falls {
+            (self.limit * HALF).max(LEAST)
+        } else {
+            self.steep
+        };
         Self {
             limit,
             falls,

@@ -213,15 +213,20 @@ proptest! {
 
 fn windows() -> impl Strategy<Value = Window> {
     let latency = prop::option::weighted(0.9, 1e-4..10.0_f64);
-    (latency, 0.0..1e4_f64, 1..2000_u32, prop_oneof![Just(0.0), 0.0..1.0_f64], any::<bool>()).prop_map(
-        |(latency, throughput, most, lost, due)| Window {
+    (
+        latency,
+        0.0..1e4_f64,
+        1..2000_u32,
+        prop_oneof![Just(0.0), 0.0..1.0_f64],
+        any::<bool>(),
+    )
+        .prop_map(|(latency, throughput, most, lost, due)| Window {
             latency,
             throughput,
             most,
             lost: if latency.is_none() { 1.0 } else { lost },
             due,
-        },
-    )
+        })
 }
 
 /// What is known after these windows, and no trial under way.
@@ -236,7 +241,10 @@ fn learned() -> impl Strategy<Value = Learned> {
             lost: 0.0,
             due: false,
         };
-        (0..30).fold(after, |learned, _| if learned.is_on_trial() { learned.next(&quiet) } else { learned })
+        (0..30).fold(
+            after,
+            |learned, _| if learned.is_on_trial() { learned.next(&quiet) } else { learned },
+        )
     })
 }
 
@@ -259,7 +267,8 @@ proptest! {
     #[test]
     fn only_what_reaches_it_raises_it(learned in learned(), window in windows(), share in 0.0..1.0_f64) {
         let most = ((learned.limit.floor() * share).ceil() - 1.0).max(0.0) as u32;
-        prop_assert!(learned.next(&Window { most, ..window }).limit <= learned.limit);
+        let window = Window { most, ..window };
+        prop_assert!(learned.next(&window).limit <= learned.limit);
     }
 
     #[test]
@@ -272,14 +281,16 @@ proptest! {
     #[test]
     fn it_falls_where_answers_take_three_times_as_long(learned in learned(), more in 4.1..1000.0_f64, times in 3.0..50.0_f64) {
         let (limit, usual) = (learned.limit + more, learned.usual.unwrap_or(0.1));
-        let learned = Learned { limit, usual: Some(usual), ..learned };
+        let mut learned = learned;
+        (learned.limit, learned.usual) = (limit, Some(usual));
         let window = Window { latency: Some(usual * times), throughput: 1.0, most: limit as u32, lost: 0.0, due: false };
         prop_assert!(learned.next(&window).limit < limit);
     }
 
     #[test]
     fn losses_lower_it(learned in learned(), more in 0.1..1000.0_f64, lost in 0.2..1.0_f64) {
-        let learned = Learned { limit: learned.limit + more, ..learned };
+        let mut learned = learned;
+        learned.limit += more;
         let window = Window { latency: None, throughput: 0.0, most: 1, lost, due: false };
         prop_assert!(learned.next(&window).limit < learned.limit);
     }

@@ -30,8 +30,11 @@ fn overload(upstream: &Upstream, start: Instant) {
     for n in 0..200 {
         let now = start + n * Duration::from_millis(25);
         let limit = limits(upstream)[0].unwrap_or_default();
-        let held: Vec<_> = (0..limit).map(|_| upstream.pick_at(&Wanted::default(), now).expect("room")).collect();
-        held.iter().for_each(|lease| lease.observed_at(Duration::from_millis(20), Heard::Overloaded, now));
+        let held: Vec<_> = (0..limit)
+            .map(|_| upstream.pick_at(&Wanted::default(), now).expect("room"))
+            .collect();
+        held.iter()
+            .for_each(|lease| lease.observed_at(Duration::from_millis(20), Heard::Overloaded, now));
     }
 }
 
@@ -80,7 +83,10 @@ fn what_is_answered_already_takes_no_room() {
 fn a_sticky_client_goes_elsewhere_when_its_server_is_full() {
     let users = upstream(&adaptive(&[1, 1]));
     let sticky = Some(users.servers()[0].id());
-    let wanted = Wanted { sticky, ..Wanted::default() };
+    let wanted = Wanted {
+        sticky,
+        ..Wanted::default()
+    };
     let pick = || users.pick(&wanted).expect("room");
     let held: Vec<_> = (0..START + 1).map(|_| pick()).collect();
     let on = |n: usize| held.iter().filter(|lease| lease.server().id() == users.servers()[n].id()).count();
