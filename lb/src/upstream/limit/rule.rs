@@ -131,7 +131,7 @@ impl Learned {
             0.0
         };
         let usual = Some(usual);
-        Self { usual, ..self }.to(self.limit * gradient * kept + room)
+        Self { usual, ..self }.to(self.limit * (gradient * kept).max(HALF) + room)
     }
 
     fn try_less(self, throughput: f64) -> Self {

@@ -267,7 +267,8 @@ proptest! {
     #[test]
     fn only_what_reaches_it_raises_it(learned in learned(), window in windows(), share in 0.0..1.0_f64) {
         let most = ((learned.limit.floor() * share).ceil() - 1.0).max(0.0) as u32;
-        prop_assert!(learned.next(&Window { most, ..window }).limit <= learned.limit);
+        let window = Window { most, ..window };
+        prop_assert!(learned.next(&window).limit <= learned.limit);
     }
 
     #[test]
@@ -280,14 +281,16 @@ proptest! {
     #[test]
     fn it_falls_where_answers_take_three_times_as_long(learned in learned(), more in 4.1..1000.0_f64, times in 3.0..50.0_f64) {
         let (limit, usual) = (learned.limit + more, learned.usual.unwrap_or(0.1));
-        let learned = Learned { limit, usual: Some(usual), ..learned };
+        let mut learned = learned;
+        (learned.limit, learned.usual) = (limit, Some(usual));
         let window = Window { latency: Some(usual * times), throughput: 1.0, most: limit as u32, lost: 0.0, due: false };
         prop_assert!(learned.next(&window).limit < limit);
     }
 
     #[test]
     fn losses_lower_it(learned in learned(), more in 0.1..1000.0_f64, lost in 0.2..1.0_f64) {
-        let learned = Learned { limit: learned.limit + more, ..learned };
+        let mut learned = learned;
+        learned.limit += more;
         let window = Window { latency: None, throughput: 0.0, most: 1, lost, due: false };
         prop_assert!(learned.next(&window).limit < learned.limit);
     }
