@@ -1,12 +1,14 @@
 //! Dates as origins write them.
 //!
 //! The three forms of RFC 9110 §5.6.7, whose names are read in any case: some origins write `THU, 18 AUG 2050`, and to take what is plainly a date
-//! for none would make the response stale. Everything else about the forms is strict.
+//! for none would make the response stale. For the same reason the day of the week may be any. Everything else about the forms is strict.
 
 use std::time::SystemTime;
 
 /// The longest form, `Wednesday, 31-Dec-69 23:59:59 GMT`, with room.
 const LONGEST: usize = 40;
+/// How the days of the week begin.
+const DAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 /// Reads a date; `None` where it is none.
 pub(super) fn read(line: &[u8]) -> Option<SystemTime> {
@@ -30,7 +32,19 @@ pub(super) fn read(line: &[u8]) -> Option<SystemTime> {
     {
         zone.make_ascii_uppercase();
     }
-    parse(text)
+    parse(text).or_else(|| on_some_day(text))
+}
+
+/// Reads it with whichever day of the week is right.
+fn on_some_day(text: &mut [u8]) -> Option<SystemTime> {
+    let (day, rest) = text.split_at_checked(3)?;
+    if !DAYS.iter().any(|known| day == known.as_slice()) || !matches!(rest, [b',' | b' ', ..]) {
+        return None;
+    }
+    DAYS.iter().find_map(|other| {
+        text.get_mut(..3)?.copy_from_slice(*other);
+        parse(text)
+    })
 }
 
 fn parse(text: &[u8]) -> Option<SystemTime> {
@@ -51,12 +65,16 @@ mod tests {
             "Thu, 18 Aug 2050 02:01:18 gMT",
             " Thursday, 18-AUG-50 02:01:18 GMT",
             "Thu Aug 18 02:01:18 2050",
+            "Mon Aug 18 02:01:18 2050",
+            "Fri, 18 Aug 2050 02:01:18 GMT",
         ] {
             assert_eq!(read(same.as_bytes()), date, "{same}");
         }
         for none in [
             "",
             "0",
+            "Xxx, 18 Aug 2050 02:01:18 GMT",
+            "Thu, 31 Feb 2050 02:01:18 GMT",
             "Thu, 18 Aug 2050 02:01:18 UTC",
             "Thu, 18 Aug 2050 02:01:18 AEST",
             "Thu, 18 Aug 50 02:01:18 GMT",

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -15,10 +14,9 @@ use super::fields::{CACHE_TAG, tags};
 use super::filler::Filler;
 use super::flight::{Flight, Phase, Stored};
 use super::follow::Word;
-use super::freshness::{Freshness, Grace, Why};
 use super::marks::{self, Mark};
-use super::object::{Body, Hit, Object};
-use super::policy::{Permit, Refusal, Rules, judge};
+use super::object::{Hit, Object};
+use super::policy::{Refusal, Rules, judge};
 use super::purge::tag_hash;
 use super::room::Charge;
 use super::status::Miss;
@@ -27,21 +25,18 @@ use super::vary::Variant;
 use super::{Cache, Now};
 use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 
-/// How long after one try that failed the next one begins, where something stored stands in meanwhile.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// The right and the duty to fetch. Dropped without an answer, it goes to whoever has waited longest, or ends with nobody waiting.
 #[derive(Debug)]
 pub struct Lead {
-    cache: Arc<Cache>,
-    flight: Arc<Flight>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) flight: Arc<Flight>,
     miss: Miss,
     /// What is stored already, and may turn out to be still right.
     pub(super) stored: Stored,
     /// It never had followers: there was no use in waiting for it.
     alone: bool,
     /// Its client takes nothing that the origin has not confirmed.
-    strict: bool,
+    pub(super) strict: bool,
     waited: bool,
     open: bool,
 }
@@ -112,6 +107,7 @@ impl Lead {
         let object = match self.object(request, response, rules, requested, now) {
             Ok(object) => Arc::new(object),
             Err(refusal) => {
+                self.put_off(now, refusal == Refusal::Worse);
                 self.supersede(response, refusal);
                 let mark = if response.status().is_server_error() {
                     marks::FAILED
@@ -133,96 +129,11 @@ impl Lead {
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.
     pub fn failed(mut self, now: Now) {
-        self.put_off(now);
+        self.put_off(now, true);
         self.release_followers(Some(now.mono + marks::FAILED));
     }
 
-    /// The origin gives no good answer. What is stored answers this request and all that wait, where it may stand in for an error.
-    ///
-    /// # Errors
-    /// It may not: the lead goes on.
-    pub fn stands_in(mut self, now: Now) -> Result<Hit, Self> {
-        let Stored::This(object) = &self.stored else { return Err(self) };
-        let purged = || self.cache.log().hits(object.began, &object.key, &object.tags);
-        if self.strict || !object.stands_in(now) || !self.cache.trusts(object, now) || purged() {
-            return Err(self);
-        }
-        let hit = Hit::stale(object, object.freshness.over(now), Why::IfError, now);
-        self.put_off(now);
-        self.end(None, Some(&hit), |_| Removed::default());
-        Ok(hit)
-    }
-
-    /// What is stored need not be fetched anew before some time has passed.
-    fn put_off(&self, now: Now) {
-        if let Stored::This(object) = &self.stored {
-            object.not_before(now.mono.max(self.flight.asked + AGAIN));
-        }
-    }
-
-    /// Whether an answer is an error that must not take the place of what is stored and may be served yet.
-    fn is_worse(&self, response: &impl ResponseHead, now: Now) -> bool {
-        let Stored::This(object) = &self.stored else { return false };
-        let over = object.freshness.over(now);
-        matches!(response.status().as_u16(), 500 | 502..=504) && (object.grace.while_revalidate(over) || object.grace.if_error(over))
-    }
-
-    /// The origin has said something else that is not for the store: what is stored says it no longer.
-    fn supersede(&self, response: &impl ResponseHead, refusal: Refusal) {
-        let Stored::This(object) = &self.stored else { return };
-        let of_all = matches!(
-            refusal,
-            Refusal::NoStore | Refusal::Private | Refusal::SetCookie | Refusal::VaryAny | Refusal::NotFresh
-        );
-        if of_all && !response.status().is_server_error() && !self.flight.authorized {
-            let removed = self.cache.shard(object.key.hash).take(object);
-            self.cache.let_go(removed);
-        }
-    }
-
-    /// What is stored is still right, and is stored anew with the head that came for it, which is `merged` with its own.
-    pub(super) fn freshen(
-        mut self,
-        stored: &Arc<Object>,
-        request: &impl RequestHead,
-        (response, merged): (&impl Fields, &impl ResponseHead),
-        rules: &Rules,
-        (requested, now): (Instant, Now),
-    ) -> Hit {
-        let judged = judge(request, merged, rules, requested, now);
-        let kept = judged.is_ok();
-        let permit = judged.unwrap_or_else(|_| for_one_client(stored, now));
-        let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
-        let tags = match response.get(&CACHE_TAG) {
-            Some(_) => self.tags(response),
-            None => stored.tags.clone(),
-        };
-        let began = self.flight.lock().began;
-        let object = Arc::new(Object::new(merged, permit, self.flight.key.clone(), variant, tags, began, now));
-        let body = Body::new(&object, stored.chunks().to_vec());
-        let size = object.head_size() + body.size();
-        object.complete(body);
-        let mut charge = (kept && self.cache.make_room(size)).then(|| Charge::new(&self.cache.room, size));
-        let (cache, key) = (Arc::clone(&self.cache), self.flight.key.clone());
-        let hit = Hit::new(&object);
-        let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
-        let shared = object.shareable.then_some(&hit);
-        self.end(mark, shared, |shard| match &mut charge {
-            _ if !kept => shard.take(stored),
-            Some(charge) if !cache.log().hits(began, &key, &object.tags) => match shard.insert(&object, size) {
-                Some(removed) => {
-                    charge.settle();
-                    cache.objects.fetch_add(1, Ordering::Relaxed);
-                    removed
-                }
-                None => Removed::default(),
-            },
-            _ => Removed::default(),
-        });
-        hit
-    }
-
-    fn tags(&self, response: &impl Fields) -> Box<[u64]> {
+    pub(super) fn tags(&self, response: &impl Fields) -> Box<[u64]> {
         tags(response.all(&CACHE_TAG))
             .map(|tag| tag_hash(&self.cache.hashing, tag))
             .collect()
@@ -238,7 +149,6 @@ impl Lead {
     ) -> Result<Object, Refusal> {
         let permit = judge(request, response, rules, requested, now)?;
         if self.is_worse(response, now) {
-            self.put_off(now);
             return Err(Refusal::Worse);
         }
         if permit.length.is_some_and(|length| length > self.cache.max_object()) {
@@ -338,7 +248,7 @@ impl Lead {
     }
 
     /// Ends the flight: everybody who waits gets `hit`, or goes their own way. `change` is made at the same moment.
-    fn end(&mut self, until: Option<Instant>, hit: Option<&Hit>, change: impl FnOnce(&mut Shard) -> Removed) {
+    pub(super) fn end(&mut self, until: Option<Instant>, hit: Option<&Hit>, change: impl FnOnce(&mut Shard) -> Removed) {
         let mut shard = self.cache.shard(self.flight.key.hash);
         let removed = change(&mut shard);
         let mut state = self.flight.lock();
@@ -363,22 +273,6 @@ impl Lead {
 fn tell(waiting: BTreeMap<u64, oneshot::Sender<Word>>, hit: Option<&Hit>) {
     for follower in waiting.into_values() {
         drop(follower.send(hit.map_or(Word::Alone, |hit| Word::Hit(hit.clone()))));
-    }
-}
-
-/// What a stored response is, once it is not for the store any more.
-fn for_one_client(stored: &Object, now: Now) -> Permit {
-    Permit {
-        freshness: Freshness {
-            received: now.mono,
-            initial_age: Duration::ZERO,
-            lifetime: Duration::ZERO,
-        },
-        grace: Grace::default(),
-        shareable: false,
-        selector: stored.variant.selector().clone(),
-        hidden: Vec::new(),
-        length: None,
     }
 }
 

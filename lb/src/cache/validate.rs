@@ -7,16 +7,22 @@
 //! conditions.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::fields::is_of_this_hop;
+use super::fields::{CACHE_TAG, is_of_this_hop};
 use super::flight::Stored;
+use super::freshness::{Freshness, Grace};
 use super::lead::Lead;
-use super::object::{Hit, Object};
-use super::policy::Rules;
+use super::marks;
+use super::object::{Body, Hit, Object};
+use super::policy::{Permit, Rules, judge};
+use super::room::Charge;
+use super::store::Removed;
+use super::vary::Variant;
 use super::{Now, http_date};
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
 
@@ -92,6 +98,66 @@ impl Lead {
     }
 }
 
+impl Lead {
+    /// What is stored is still right, and is stored anew with the head that came for it, which is `merged` with its own.
+    fn freshen(
+        mut self,
+        stored: &Arc<Object>,
+        request: &impl RequestHead,
+        (response, merged): (&impl Fields, &impl ResponseHead),
+        rules: &Rules,
+        (requested, now): (Instant, Now),
+    ) -> Hit {
+        let judged = judge(request, merged, rules, requested, now);
+        let kept = judged.is_ok();
+        let permit = judged.unwrap_or_else(|_| for_one_client(stored, now));
+        let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
+        let tags = match response.get(&CACHE_TAG) {
+            Some(_) => self.tags(response),
+            None => stored.tags.clone(),
+        };
+        let began = self.flight.lock().began;
+        let object = Arc::new(Object::new(merged, permit, self.flight.key.clone(), variant, tags, began, now));
+        let body = Body::new(&object, stored.chunks().to_vec());
+        let size = object.head_size() + body.size();
+        object.complete(body);
+        let mut charge = (kept && self.cache.make_room(size)).then(|| Charge::new(&self.cache.room, size));
+        let (cache, key) = (Arc::clone(&self.cache), self.flight.key.clone());
+        let hit = Hit::new(&object);
+        let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
+        let shared = object.shareable.then_some(&hit);
+        self.end(mark, shared, |shard| match &mut charge {
+            _ if !kept => shard.take(stored),
+            Some(charge) if !cache.log().hits(began, &key, &object.tags) => match shard.insert(&object, size) {
+                Some(removed) => {
+                    charge.settle();
+                    cache.objects.fetch_add(1, Ordering::Relaxed);
+                    removed
+                }
+                None => Removed::default(),
+            },
+            _ => Removed::default(),
+        });
+        hit
+    }
+}
+
+/// What a stored response is, once it is not for the store any more.
+fn for_one_client(stored: &Object, now: Now) -> Permit {
+    Permit {
+        freshness: Freshness {
+            received: now.mono,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+        },
+        grace: Grace::default(),
+        shareable: false,
+        selector: stored.variant.selector().clone(),
+        hidden: Vec::new(),
+        length: None,
+    }
+}
+
 /// Which of the stored responses a 304 is about.
 fn chosen<'a>(stored: &'a Stored, response: &impl Fields) -> Option<&'a Arc<Object>> {
     if let Some(tag) = response.get(&ETAG) {
@@ -99,9 +165,8 @@ fn chosen<'a>(stored: &'a Stored, response: &impl Fields) -> Option<&'a Arc<Obje
         return objects.find(|object| object.etag().is_some_and(|known| opaque(known.as_bytes()) == opaque(tag)));
     }
     let Stored::This(object) = stored else { return None };
-    let date = |value: &[u8]| http_date::read(value);
     let differs = match (response.get(&LAST_MODIFIED), object.last_modified()) {
-        (Some(said), Some(known)) => said != known.as_bytes() && date(said) != date(known.as_bytes()),
+        (Some(said), Some(known)) => said != known.as_bytes() && http_date::read(said) != http_date::read(known.as_bytes()),
         _ => false,
     };
     (!differs).then_some(object)
@@ -119,7 +184,7 @@ struct Merged {
 }
 
 /// Fields of a 304 that change nothing: they are about the body as it is sent, and that one is stored; or about this one client.
-const NOT_UPDATED: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE];
+const NOT_UPDATED: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_RANGE, HeaderName::from_static("content-md5"), SET_COOKIE];
 
 fn merged(stored: &Object, response: &impl Fields) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(stored.fields().len() + 8);

@@ -70,7 +70,7 @@ impl Exchange {
             lease.succeeded();
         }
         self.tries.spare = None;
-        if let Some(verdict) = self.from_store(request, response) {
+        if let Some(verdict) = self.answer_from_store(request, response) {
             return verdict;
         }
         self.pass_on(request, response);

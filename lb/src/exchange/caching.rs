@@ -175,7 +175,7 @@ impl Exchange {
     }
 
     /// What is done with an answer that is about what is stored: one of 304 that was asked for, and an error that something stored stands in for.
-    pub(super) fn from_store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
+    pub(super) fn answer_from_store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
         let status = response.status();
         if matches!(status.as_u16(), 500 | 502..=504) {
             let hit = self.stand_in(Some(status))?;
