@@ -119,7 +119,6 @@ pub use shared::{Counts, Settled, Standing};
 pub use status::{CACHE_STATUS, Miss, Status};
 pub use validate::{Conditions, Validated};
 
-use key::StoredKey;
 use purge::{Log, Strength, Target};
 use room::Room;
 use s3fifo::Sums;
