@@ -23,8 +23,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::store::{Sessions, Store, StoreError};
-use crate::users::{Account, Credentials, Email, NewUser, Role, User};
+use crate::idempotency::Key;
+use crate::store::{Created, Sessions, Store, StoreError};
+use crate::users::{Account, Credentials, Email, NewUser, Role};
 use limit::Limits;
 use password::{Busy, Hasher};
 use session::RefreshToken;
@@ -100,13 +101,17 @@ impl Auth {
         self.tokens.read(access_token)
     }
 
-    /// Adds a user with a password.
-    pub async fn register(&self, new: NewUser) -> Result<User, Refusal> {
+    /// Adds a user, with a password or without, unless it was done under this key before.
+    pub async fn register(&self, new: &NewUser, key: Option<Key>) -> Result<Created, Refusal> {
+        let once = match key {
+            Some(key) => Some(key.once(new, Some(&self.hasher)).await?),
+            None => None,
+        };
         let hash = match &new.password {
             Some(password) => Some(self.hasher.hash(password.as_str()).await?),
             None => None,
         };
-        Ok(self.store.create(&new, hash.as_deref()).await?)
+        Ok(self.store.create(new, hash.as_deref(), once.as_ref()).await?)
     }
 
     /// Begins a session, when the password is right.

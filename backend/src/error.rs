@@ -82,6 +82,22 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "this server runs without JWT_SECRET, so nobody can log in")
     }
 
+    /// 400: the key is none.
+    pub fn malformed_key() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "expected one Idempotency-Key of 1 to 255 visible ASCII characters",
+        )
+    }
+
+    /// 422: the key belongs to another request.
+    pub fn another_request() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this Idempotency-Key was used before, with another body",
+        )
+    }
+
     /// 412: the user is not, or no longer, the one that the client means.
     pub fn precondition_failed() -> Self {
         Self::new(

@@ -15,6 +15,7 @@
 pub mod auth;
 pub mod error;
 pub mod http;
+pub mod idempotency;
 pub mod log;
 pub mod serve;
 pub mod settings;

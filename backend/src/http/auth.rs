@@ -17,6 +17,7 @@ use super::users::location;
 use super::{App, caching, conditions};
 use crate::auth::{Auth, Grant};
 use crate::error::Problem;
+use crate::store::Created;
 use crate::users::{Role, User};
 
 type Answer = Result<Response, Problem>;
@@ -53,7 +54,9 @@ struct Myself {
 
 pub(super) async fn register(login: Login, Json(fields): Json) -> Answer {
     let new = fields.into_registration().map_err(Problem::invalid)?;
-    let user = login.auth()?.register(new).await?;
+    let Created::Now(user) = login.auth()?.register(&new, None).await? else {
+        return Err(Problem::internal("a request without a key was known".into()));
+    };
     let headers = [(ETAG, conditions::etag(&user)), (LOCATION, location(user.id)?)];
     let myself = Myself { user, role: Role::User };
     let mut response = (StatusCode::CREATED, NO_STORE, headers, Reply(myself)).into_response();

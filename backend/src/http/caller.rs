@@ -60,6 +60,14 @@ impl FromRequestParts<Arc<App>> for Writer {
 }
 
 impl Writer {
+    /// Who it is, if that is known.
+    pub(super) fn id(&self) -> Option<i64> {
+        match self {
+            Self::Anybody => None,
+            Self::Known(caller) => Some(caller.id),
+        }
+    }
+
     /// Users are added by administrators.
     pub(super) fn may_add(&self) -> Result<(), Problem> {
         match self {

@@ -7,6 +7,7 @@ use axum::http::header::{
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::users::IDEMPOTENCY_KEY;
 use crate::settings::Cors;
 
 /// How long a browser may remember the answer to a preflight request.
@@ -31,6 +32,7 @@ pub(super) fn layer(cors: &Cors) -> Option<CorsLayer> {
             IF_MATCH,
             IF_NONE_MATCH,
             HeaderName::from_static("x-request-id"),
+            IDEMPOTENCY_KEY.clone(),
         ])
         .expose_headers([ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(MAX_AGE);

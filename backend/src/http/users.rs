@@ -6,7 +6,7 @@ use axum::Json as Reply;
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -14,11 +14,15 @@ use super::body::Json;
 use super::caller::{Reader, Writer};
 use super::query::Part;
 use super::{App, caching, conditions, number};
+use crate::auth::Refusal;
 use crate::error::Problem;
-use crate::store::Changed;
+use crate::idempotency::Key;
+use crate::store::{Changed, Created};
 use crate::users::{Change, FieldError, User};
 
 type Answer = Result<Response, Problem>;
+
+pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The id in `/users/{id}`. What cannot be the id of a user is the path of no user: 404.
 pub(super) struct Id(i64);
@@ -81,15 +85,16 @@ pub(super) async fn show(State(app): State<Arc<App>>, _: Reader, Id(id): Id, hea
     Ok(response)
 }
 
-/// Whoever may add a user.
-pub(super) struct Adder;
+/// Whoever may add a user; the id, where one has to log in.
+pub(super) struct Adder(Option<i64>);
 
 impl FromRequestParts<Arc<App>> for Adder {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        Writer::from_request_parts(parts, app).await?.may_add()?;
-        Ok(Self)
+        let writer = Writer::from_request_parts(parts, app).await?;
+        writer.may_add()?;
+        Ok(Self(writer.id()))
     }
 }
 
@@ -107,17 +112,44 @@ impl FromRequestParts<Arc<App>> for Target {
     }
 }
 
-pub(super) async fn create(State(app): State<Arc<App>>, _: Adder, Json(fields): Json) -> Answer {
+pub(super) async fn create(State(app): State<Arc<App>>, Adder(caller): Adder, headers: HeaderMap, Json(fields): Json) -> Answer {
+    let key = key(&headers, caller)?;
     let new = fields.into_new_user().map_err(Problem::invalid)?;
-    let user = match &app.auth {
-        Some(auth) => auth.register(new).await?,
+    let created = match &app.auth {
+        Some(auth) => auth.register(&new, key).await?,
         None if new.password.is_some() => return Err(Problem::invalid(vec![no_passwords()])),
-        None => app.store.create(&new, None).await?,
+        None => {
+            let once = match key {
+                Some(key) => Some(key.once(&new, None).await.map_err(Refusal::from)?),
+                None => None,
+            };
+            app.store.create(&new, None, once.as_ref()).await?
+        }
+    };
+    let user = match created {
+        Created::Now(user) => user,
+        // As it was answered then, whatever has become of the user since: the request is the same, and a new user's version always is.
+        Created::Before(id) => User {
+            id,
+            name: new.name.as_str().to_owned(),
+            email: new.email.as_str().to_owned(),
+            version: 1,
+        },
+        Created::Another => return Err(Problem::another_request()),
     };
     let headers = [(ETAG, conditions::etag(&user)), (LOCATION, location(user.id)?)];
     let mut response = (StatusCode::CREATED, headers, Reply(user)).into_response();
     caching::created(response.headers_mut());
     Ok(response)
+}
+
+fn key(headers: &HeaderMap, caller: Option<i64>) -> Result<Option<Key>, Problem> {
+    let mut fields = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(one), None) => Key::parse(one.as_bytes(), caller).map(Some).ok_or_else(Problem::malformed_key),
+        (Some(_), Some(_)) => Err(Problem::malformed_key()),
+    }
 }
 
 fn no_passwords() -> FieldError {

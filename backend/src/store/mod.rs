@@ -43,9 +43,11 @@ pub trait Store: Accounts + Sessions {
     /// Users by id, from the first one above `id`, at most `limit`.
     async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>>;
 
-    /// Adds a user, with the hash of the password when there is one. [`StoreError::EmailTaken`] comes from the database's constraint, so
-    /// that of two at once only one succeeds.
-    async fn create(&self, user: &NewUser, password_hash: Option<&str>) -> Result<User>;
+    /// Adds a user, with the hash of the password when there is one, unless it was done `once` before. [`StoreError::EmailTaken`] comes from
+    /// the database's constraint, so that of two at once only one succeeds.
+    ///
+    /// Ids become visible in their order: who has seen one will see no lower one appear, so that a listing by id skips nobody.
+    async fn create(&self, user: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created>;
 
     /// Changes a user, if its version is one that `condition` allows: checked and changed in one statement.
     async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>>;
@@ -62,7 +64,7 @@ pub trait Store: Accounts + Sessions {
     /// Brings the schema up to date; safe when several processes do it at once.
     async fn migrate(&self) -> std::result::Result<(), MigrationError>;
 
-    /// Removes what is over: sessions, counted failures.
+    /// Removes what is over: sessions, counted failures, idempotency keys.
     async fn sweep(&self) -> Result<()>;
 
     /// Connections and statements, for the metrics.
@@ -87,6 +89,36 @@ pub trait Accounts: Send + Sync {
     /// Adds an administrator, or makes one of the user with this e-mail address, whose sessions and old password no longer count.
     async fn make_admin(&self, user: &NewUser, password_hash: &str) -> Result<User>;
 }
+
+/// A request that may come several times and must act once.
+#[derive(Debug)]
+pub struct Once {
+    /// By which it is known when it comes again.
+    pub key: [u8; 32],
+    /// By which another request under the same key is told.
+    pub fingerprint: [u8; 32],
+}
+
+/// What came of adding a user.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The user was added now.
+    Now(User),
+    /// The user of this id was added when the same request came before.
+    Before(i64),
+    /// Another request came under this key before.
+    Another,
+}
+
+impl Created {
+    /// What was written under the key before: fingerprint and user.
+    fn before((kept, user): (Vec<u8>, i64), fingerprint: &[u8]) -> Self {
+        if kept == fingerprint { Self::Before(user) } else { Self::Another }
+    }
+}
+
+/// How long keys are remembered, in seconds.
+const KEY_LIFETIME: i64 = 24 * 3600;
 
 /// Which versions of a user a write may meet.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -15,3 +15,4 @@ mod limits;
 mod listing;
 mod operation;
 mod outage;
+mod races;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
-use super::{Postgres, user};
+use super::{Postgres, turn, user};
 use crate::store::{Accounts, Result, account};
 use crate::users::{Account, Email, NewUser, User};
 
@@ -39,9 +39,12 @@ impl Accounts for Postgres {
     }
 
     async fn make_admin(&self, new: &NewUser, password_hash: &str) -> Result<User> {
-        const SQL: &str = "INSERT INTO users AS u (name, email, password_hash, role) VALUES ($1, $2, $3, 'admin') \
-            ON CONFLICT (lower(email COLLATE \"C\")) DO UPDATE SET role = 'admin', password_hash = excluded.password_hash, \
-            credentials = u.credentials + 1 RETURNING id, name, email, version";
+        const SQL: &str = concat!(
+            turn!(),
+            "INSERT INTO users AS u (name, email, password_hash, role) SELECT $1, $2, $3, 'admin' FROM turn ",
+            "ON CONFLICT (lower(email COLLATE \"C\")) DO UPDATE SET role = 'admin', password_hash = excluded.password_hash, ",
+            "credentials = u.credentials + 1 RETURNING id, name, email, version"
+        );
         let (name, email) = (new.name.as_str(), new.email.as_str());
         let upsert = async |c: &mut PgConnection| sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash).fetch_one(c).await;
         Ok(user(self.pool.write(upsert).await?))
