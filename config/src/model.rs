@@ -555,6 +555,19 @@ pub struct RouteCache {
     pub statuses: Vec<StatusCode>,
     /// The key. The upstream is always part of it, the method never.
     pub key: Template,
+    /// Request fields that answers depend on, whatever their `Vary` says.
+    pub vary_on: Vec<HeaderName>,
+    /// What makes a request go past the cache.
+    pub bypass_on: Vec<BypassOn>,
+}
+
+/// What a request has that goes past the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BypassOn {
+    /// A header of that name.
+    Header(HeaderName),
+    /// A cookie of that name.
+    Cookie(Box<str>),
 }
 
 /// A string with `{scheme}`, `{host}`, `{path}` and `{query}` in it. `{query}` is empty or starts with `?`.

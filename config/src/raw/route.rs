@@ -133,6 +133,18 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
             Preset::Integer(308),
         ])),
         key("key", Text, "What tells one object from another, besides its upstream.").text("{scheme}://{host}{path}{query}"),
+        key(
+            "vary_on",
+            List(&Text),
+            "Request headers that responses depend on, whatever their Vary says.",
+        )
+        .default(Preset::List(&[])),
+        key(
+            "bypass_on",
+            List(&Text),
+            "Requests that have one of these go past the cache: header:NAME or cookie:NAME.",
+        )
+        .default(Preset::List(&[])),
     ],
-    later: &["stale_while_revalidate", "stale_if_error", "vary_on", "bypass_on"],
+    later: &["stale_while_revalidate", "stale_if_error"],
 };

@@ -70,11 +70,14 @@ mod lead;
 mod marks;
 mod object;
 pub mod policy;
+mod portion;
 mod purge;
+mod range;
 mod room;
 mod s3fifo;
 mod status;
 mod store;
+pub mod unkeyed;
 pub mod vary;
 
 #[cfg(test)]
@@ -90,7 +93,6 @@ use ahash::RandomState;
 use tokio::sync::oneshot;
 
 pub use clock::Now;
-pub use conditional::not_modified;
 pub use fields::{CACHE_PURGE, CACHE_TAG};
 pub use filler::Filler;
 pub use follow::{Broken, Follower, Joined, Reader};
@@ -98,6 +100,7 @@ pub use key::Key;
 pub use lead::{Answered, Lead};
 pub use object::{Hit, Object};
 pub use policy::{Bypass, Refusal, Rules};
+pub use portion::Portion;
 pub use purge::Purge;
 pub use status::{CACHE_STATUS, Miss, Status};
 
@@ -217,6 +220,9 @@ impl Cache {
         };
         if ask.head {
             return Lookup::Bypass(Bypass::HeadMiss);
+        }
+        if ask.range {
+            return Lookup::Bypass(Bypass::Range);
         }
         self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, now)
     }

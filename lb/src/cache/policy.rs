@@ -15,6 +15,7 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::cache_control::{Directives, MAX_DELTA, Scope, delta_seconds};
 use super::clock::Now;
+use super::unkeyed;
 use super::vary::Selector;
 use crate::exchange::head::{RequestHead, ResponseHead};
 
@@ -30,6 +31,8 @@ pub struct Rules {
     pub ttl: Duration,
     /// The statuses that get `ttl`.
     pub statuses: Vec<StatusCode>,
+    /// Request fields that answers depend on, whatever their `Vary` says.
+    pub vary_on: Vec<HeaderName>,
 }
 
 impl From<&lb_config::RouteCache> for Rules {
@@ -37,6 +40,7 @@ impl From<&lb_config::RouteCache> for Rules {
         Self {
             ttl: route.ttl,
             statuses: route.statuses.clone(),
+            vary_on: route.vary_on.clone(),
         }
     }
 }
@@ -50,12 +54,14 @@ pub enum Bypass {
     Body,
     /// It wants another protocol.
     Upgrade,
-    /// It asks for a part.
+    /// It asks for a part of what is not stored.
     Range,
     /// `If-Match` or `If-Unmodified-Since`, which only the origin can tell (RFC 9111 §4.3.2).
     Precondition,
     /// `Cache-Control: no-store`.
     NoStore,
+    /// It claims another method than its own, or hides fields from the origin by `Connection`.
+    Ambiguous,
     /// A `HEAD` for which nothing is stored: its answer has no body to store.
     HeadMiss,
 }
@@ -67,6 +73,8 @@ pub struct Ask {
     pub head: bool,
     /// It has `Authorization`.
     pub authorized: bool,
+    /// It asks for a part.
+    pub range: bool,
 }
 
 /// Whether a request may be answered from the store. One pass over its fields.
@@ -77,22 +85,25 @@ pub fn admit(request: &impl RequestHead) -> Result<Ask, Bypass> {
     if !head && request.method() != Method::GET {
         return Err(Bypass::Method);
     }
-    let mut authorized = false;
+    let (mut authorized, mut range) = (false, false);
     for (name, value) in request.iter() {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
-            5 if is("range") => return Err(Bypass::Range),
+            // Of GET only: for other methods it means nothing (RFC 9110 §14.2).
+            5 if is("range") => range = !head,
             7 if is("upgrade") => return Err(Bypass::Upgrade),
             8 if is("if-match") => return Err(Bypass::Precondition),
             13 if is("authorization") => authorized = true,
             13 if is("cache-control") && asks_no_store(value) => return Err(Bypass::NoStore),
+            10 if is("connection") && unkeyed::hides(value) => return Err(Bypass::Ambiguous),
+            13 | 17 | 22 if unkeyed::claims_method(name) => return Err(Bypass::Ambiguous),
             14 if is("content-length") && value.trim_ascii() != b"0" => return Err(Bypass::Body),
             17 if is("transfer-encoding") => return Err(Bypass::Body),
             19 if is("if-unmodified-since") => return Err(Bypass::Precondition),
             _ => {}
         }
     }
-    Ok(Ask { head, authorized })
+    Ok(Ask { head, authorized, range })
 }
 
 /// Most values are not worth parsing: the word is not in them.
@@ -196,7 +207,7 @@ pub fn judge(
     if !shareable && response.get(&SET_COOKIE).is_some() && !hidden.contains(&SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
-    let selector = Selector::of(response).ok_or(Refusal::VaryAny)?;
+    let selector = Selector::of(response, &rules.vary_on).ok_or(Refusal::VaryAny)?;
     let date = response.get(&DATE).and_then(http_date);
     let lifetime = lifetime(&said, expires, date.unwrap_or(now.wall))
         .or_else(|| rules.statuses.contains(&status).then_some(rules.ttl))

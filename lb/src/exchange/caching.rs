@@ -3,35 +3,46 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Method, header};
 
 use super::Exchange;
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
+use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
-use crate::cache::{Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Purge, Reader, Status};
+use crate::cache::{Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Portion, Reader, Status};
 use crate::route::{Target, render};
 use crate::snapshot::CacheState;
 
 /// What the cache has to do with a request.
 #[derive(Default)]
 pub(super) struct Caching {
-    /// What an unsafe request may invalidate.
-    key: Option<Rendered>,
     lead: Option<Lead>,
     filler: Option<Filler>,
     pub(super) status: Option<Status>,
 }
 
 /// A key that outlives the request head.
-struct Rendered {
+pub(super) struct Rendered {
     key: Vec<u8>,
     /// `None`: the same.
     uri: Option<Vec<u8>>,
 }
 
 impl Rendered {
-    fn key<'a>(&'a self, upstream: &'a str) -> Key<'a> {
+    pub(super) fn of(cached: &CacheState, scheme: Scheme, authority: &[u8], target: &Target<'_>) -> Self {
+        let render = |template| {
+            let mut out = Vec::with_capacity(24 + authority.len() + target.forward().len() + target.query().map_or(0, <[u8]>::len));
+            render(template, scheme.as_str(), authority, target.forward(), target.query(), &mut out);
+            out
+        };
+        Self {
+            key: render(&cached.key),
+            uri: cached.uri.as_ref().map(render),
+        }
+    }
+
+    pub(super) fn key<'a>(&'a self, upstream: &'a str) -> Key<'a> {
         Key::new(upstream, &self.key, self.uri.as_deref().unwrap_or(&self.key))
     }
 }
@@ -65,8 +76,15 @@ impl Exchange {
             self.caching.status = Some(Status::Bypass);
             return Decision::Forward;
         }
+        if self.bypasses(route.config.cache.as_ref().map_or(&[], |cache| &cache.bypass_on[..]), head) {
+            self.caching.status = Some(match *head.method() {
+                Method::GET | Method::HEAD => Status::Bypass,
+                _ => Status::Method,
+            });
+            return Decision::Forward;
+        }
         let name = upstream.upstream.name().clone();
-        let rendered = self.rendered(cached, head);
+        let rendered = Rendered::of(cached, self.client.scheme, head.authority(), &Target::parse(head.target()));
         let found = self.proxy.cache.look_up(&rendered.key(&name), head, Now::read());
         match found {
             Lookup::Hit(hit) => self.hit(hit),
@@ -78,29 +96,8 @@ impl Exchange {
             Lookup::Lead(lead) | Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
-                self.caching.key = (!head.method().is_safe()).then_some(rendered);
                 Decision::Forward
             }
-        }
-    }
-
-    fn rendered(&self, cached: &CacheState, head: &impl RequestHead) -> Rendered {
-        let target = Target::parse(head.target());
-        let render = |template| {
-            let mut out = Vec::with_capacity(16 + head.authority().len() + head.target().len());
-            render(
-                template,
-                self.client.scheme.as_str(),
-                head.authority(),
-                target.forward(),
-                target.query(),
-                &mut out,
-            );
-            out
-        };
-        Rendered {
-            key: render(&cached.key),
-            uri: cached.uri.as_ref().map(render),
         }
     }
 
@@ -139,17 +136,6 @@ impl Exchange {
     pub(super) fn edit_fetch(&self, out: &mut impl Editor) {
         if self.caching.lead.is_some() {
             CONDITIONAL.iter().for_each(|name| out.remove(name));
-        }
-    }
-
-    /// Takes out what an answer says is not true any more. It is gone when this returns, and so before the client sees the answer.
-    pub(super) fn purge(&self, response: &impl ResponseHead) {
-        let Some(upstream) = self.upstream() else { return };
-        let name = upstream.upstream.name();
-        self.proxy.cache.purge_for(name, response);
-        let succeeded = response.status().is_success() || response.status().is_redirection();
-        if let (Some(rendered), true) = (&self.caching.key, succeeded) {
-            self.proxy.cache.purge(&Purge::Key(&rendered.key(name)));
         }
     }
 
@@ -205,11 +191,14 @@ impl Exchange {
         }
     }
 
-    /// Edits the head of a stored object, whole or arriving, for the client.
-    pub fn edit_stored(&self, object: &Object, age: u64, out: &mut impl Editor) {
-        if let Some(length) = object.content_length() {
-            out.set(&header::CONTENT_LENGTH, length);
-        }
+    /// How much of a stored object, whole or arriving, answers the request.
+    pub fn portion(&self, head: &impl RequestHead, object: &Object) -> Portion {
+        Portion::of(head, object)
+    }
+
+    /// Edits the head of a stored object, whole or arriving, for the client, who is sent so much of it.
+    pub fn edit_stored(&self, object: &Object, portion: &Portion, age: u64, out: &mut impl Editor) {
+        portion.edit(object, out);
         self.edit_prepared(age, out);
     }
 
@@ -218,10 +207,5 @@ impl Exchange {
         out.set_text(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
         self.edit_cache_status(out);
         self.edit_outgoing(out);
-    }
-
-    /// Whether the client has what is stored already (RFC 9110 §13.1.2, §13.1.3): then it gets a 304.
-    pub fn not_modified(&self, head: &impl RequestHead, object: &Object) -> bool {
-        object.status() == StatusCode::OK && crate::cache::not_modified(head, object.fields())
     }
 }

@@ -5,11 +5,14 @@
 mod admission;
 mod bounds;
 mod coalescing;
+mod conditions;
 mod invalidation;
 mod keys;
 mod large;
 mod policy;
 mod purge;
+mod ranges;
+mod safety;
 mod store;
 mod tags;
 mod users;

@@ -32,6 +32,7 @@ fn ttl(seconds: u64) -> Rules {
     Rules {
         ttl: second() * seconds as u32,
         statuses: vec![StatusCode::OK, StatusCode::NOT_FOUND],
+        ..Rules::default()
     }
 }
 
@@ -41,18 +42,19 @@ fn requests_that_are_none_for_a_cache_go_past_it() {
         admit(&get().with("content-length", "0")),
         Ok(Ask {
             head: false,
-            authorized: false
+            authorized: false,
+            range: false,
         })
     );
     assert_eq!(
         admit(&get().method(Method::HEAD).with("authorization", "x")),
         Ok(Ask {
             head: true,
-            authorized: true
+            authorized: true,
+            range: false,
         })
     );
     for (name, value, bypass) in [
-        ("range", "bytes=0-1", Bypass::Range),
         ("upgrade", "websocket", Bypass::Upgrade),
         ("if-match", "\"a\"", Bypass::Precondition),
         ("if-unmodified-since", "x", Bypass::Precondition),
@@ -66,6 +68,8 @@ fn requests_that_are_none_for_a_cache_go_past_it() {
         assert_eq!(admit(&get().method(method)), Err(Bypass::Method));
     }
     assert!(admit(&get().with("if-none-match", "\"a\"").with("cache-control", "no-cache")).is_ok());
+    let range = |method| admit(&get().method(method).with("range", "bytes=0-1")).unwrap().range;
+    assert!(range(Method::GET) && !range(Method::HEAD), "a range of a HEAD means nothing");
 }
 
 #[test]
