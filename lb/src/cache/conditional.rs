@@ -30,7 +30,9 @@ pub fn not_modified(request: &impl Fields, stored: &[(HeaderName, HeaderValue)])
 /// that it has just this. Only what compares strongly will do, a strong tag, or a date that is a second older than the answer.
 pub(super) fn is_current(request: &impl Fields, stored: &[(HeaderName, HeaderValue)]) -> bool {
     let mut lines = request.all(&IF_RANGE);
-    let Some(given) = lines.next().map(<[u8]>::trim_ascii) else { return true };
+    let Some(given) = lines.next().map(<[u8]>::trim_ascii) else {
+        return true;
+    };
     if lines.next().is_some() {
         return false;
     }
@@ -112,8 +114,14 @@ mod tests {
     #[test]
     fn without_a_date_of_its_own_the_answer_is_as_old_as_it_is() {
         let stored = [(DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT"))];
-        assert!(not_modified(&asks(&[("if-modified-since", "Wed, 01 Jan 2025 00:00:00 GMT")]), &stored));
-        assert!(!not_modified(&asks(&[("if-modified-since", "Tue, 31 Dec 2024 23:59:59 GMT")]), &stored));
+        assert!(not_modified(
+            &asks(&[("if-modified-since", "Wed, 01 Jan 2025 00:00:00 GMT")]),
+            &stored
+        ));
+        assert!(!not_modified(
+            &asks(&[("if-modified-since", "Tue, 31 Dec 2024 23:59:59 GMT")]),
+            &stored
+        ));
     }
 
     #[test]
@@ -123,13 +131,23 @@ mod tests {
         let fits = |given, fields: &[_]| is_current(&asks(&[("if-range", given)]), fields);
         assert!(is_current(&asks(&[]), &fields));
         assert!(fits("\"a\"", &fields) && fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields));
-        for given in ["\"b\"", "W/\"a\"", "Thu, 02 Jan 2025 00:00:00 GMT", "Tue, 31 Dec 2024 00:00:00 GMT", "a", ""] {
+        for given in [
+            "\"b\"",
+            "W/\"a\"",
+            "Thu, 02 Jan 2025 00:00:00 GMT",
+            "Tue, 31 Dec 2024 00:00:00 GMT",
+            "a",
+            "",
+        ] {
             assert!(!fits(given, &fields), "{given}");
         }
         fields[0].1 = HeaderValue::from_static("W/\"a\"");
         assert!(!fits("W/\"a\"", &fields) && !fits("\"a\"", &fields), "a weak tag");
         fields[2].1 = HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT");
-        assert!(!fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields), "changed in the second in which it was sent, perhaps");
+        assert!(
+            !fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields),
+            "changed in the second in which it was sent, perhaps"
+        );
         assert!(!is_current(&asks(&[("if-range", "\"a\""), ("if-range", "\"a\"")]), &fields));
     }
 }

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE,
+    SET_COOKIE,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
@@ -110,7 +111,11 @@ impl Portion {
                 set(out, &CONTENT_LENGTH, &(part.end - part.start).to_string());
             }
             Self::Parts(multipart) => {
-                set(out, &CONTENT_TYPE, &format!("multipart/byteranges; boundary={}", multipart.boundary));
+                set(
+                    out,
+                    &CONTENT_TYPE,
+                    &format!("multipart/byteranges; boundary={}", multipart.boundary),
+                );
                 set(out, &CONTENT_LENGTH, &multipart.length().to_string());
             }
             Self::NotThere => {
@@ -236,7 +241,10 @@ mod tests {
     fn slices_share_the_memory_of_what_is_stored() {
         let chunk = Bytes::from(vec![1_u8; 100]);
         let mut found = slices(std::slice::from_ref(&chunk), &(10..20));
-        assert_eq!(found.next().map(|slice| (slice.as_ptr(), slice.len())), Some((chunk[10..].as_ptr(), 10)));
+        assert_eq!(
+            found.next().map(|slice| (slice.as_ptr(), slice.len())),
+            Some((chunk[10..].as_ptr(), 10))
+        );
         assert!(found.next().is_none());
     }
 

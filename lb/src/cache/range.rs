@@ -40,7 +40,11 @@ pub(super) fn read(field: &[u8], length: u64) -> Asked {
     }
     let mut parts = Vec::new();
     let mut seen = 0;
-    for member in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
+    for member in list
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+    {
         seen += 1;
         match spec(member, length) {
             Some(part) if seen <= MOST => parts.extend(Some(part).filter(|part| !part.is_empty())),
@@ -72,9 +76,11 @@ fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(digits.iter().fold(0, |sum: u64, digit| {
-        sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    }))
+    Some(
+        digits
+            .iter()
+            .fold(0, |sum: u64, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
+    )
 }
 
 /// In the order in which they came, where no two are close to each other; else in the order of the body, with those made one.
@@ -125,8 +131,19 @@ mod tests {
     #[test]
     fn what_cannot_be_read_asks_for_nothing_in_particular() {
         for field in [
-            "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=5", "bytes=5-2", "bytes=--1", "bytes=-", "bytes=1-2-3", "bytes=0-1,x", "lines=0-1",
-            "bytes=+1-2", "bytes 0-1",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=a-b",
+            "bytes=5",
+            "bytes=5-2",
+            "bytes=--1",
+            "bytes=-",
+            "bytes=1-2-3",
+            "bytes=0-1,x",
+            "lines=0-1",
+            "bytes=+1-2",
+            "bytes 0-1",
         ] {
             assert_eq!(read(field.as_bytes(), 10), Asked::Whole, "{field}");
         }
@@ -142,7 +159,15 @@ mod tests {
 
     #[test]
     fn many_are_not_worth_the_trouble() {
-        let many = |count: u64| format!("bytes={}", (0..count).map(|at| format!("{}-{}", at * 1000, at * 1000)).collect::<Vec<_>>().join(","));
+        let many = |count: u64| {
+            format!(
+                "bytes={}",
+                (0..count)
+                    .map(|at| format!("{}-{}", at * 1000, at * 1000))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            )
+        };
         assert_eq!(parts(&many(MOST as u64), 1 << 20).len(), MOST);
         assert_eq!(read(many(MOST as u64 + 1).as_bytes(), 1 << 20), Asked::Whole);
         assert_eq!(parts(&format!("bytes={}0-", "0-,".repeat(60)), 1000), [0..1000]);

@@ -55,9 +55,17 @@ pub fn hides(connection: &[u8]) -> bool {
     let mut options = connection.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     options.any(|option| {
         !option.is_empty()
-            && !["close", "keep-alive", "te", "upgrade", "http2-settings", "proxy-connection", "trailer"]
-                .iter()
-                .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+            && ![
+                "close",
+                "keep-alive",
+                "te",
+                "upgrade",
+                "http2-settings",
+                "proxy-connection",
+                "trailer",
+            ]
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
     })
 }
 
@@ -68,11 +76,29 @@ mod tests {
     #[test]
     fn what_claims_another_place_is_known_in_every_spelling() {
         for name in [
-            "X-Forwarded-Host", "x-forwarded-prefix", "X_Forwarded_Port", "X-Forwarded-Server", "X-Original-URL", "x_rewrite_url", "X-Host", "Forwarded",
+            "X-Forwarded-Host",
+            "x-forwarded-prefix",
+            "X_Forwarded_Port",
+            "X-Forwarded-Server",
+            "X-Original-URL",
+            "x_rewrite_url",
+            "X-Host",
+            "Forwarded",
         ] {
             assert!(claims_place(name.as_bytes()), "{name}");
         }
-        for name in ["Host", "X-Forwarded-For", "X-Forwarded-Proto", "Accept", "X-Requested-With", "X-Hostile", "x", "", "X-Api-Key", "Origin"] {
+        for name in [
+            "Host",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "Accept",
+            "X-Requested-With",
+            "X-Hostile",
+            "x",
+            "",
+            "X-Api-Key",
+            "Origin",
+        ] {
             assert!(!claims_place(name.as_bytes()), "{name}");
         }
     }

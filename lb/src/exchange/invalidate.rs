@@ -28,7 +28,9 @@ impl Exchange {
         let (scheme, authority, target) = (self.client.scheme.as_str(), request.authority(), request.target());
         self.take_out(authority, target);
         for name in [LOCATION, CONTENT_LOCATION] {
-            let there = response.get(&name).and_then(|there| on_same_origin(there, scheme, authority, target));
+            let there = response
+                .get(&name)
+                .and_then(|there| on_same_origin(there, scheme, authority, target));
             if let Some(there) = there.filter(|there| there != target) {
                 self.take_out(authority, &there);
             }

@@ -68,7 +68,11 @@ mod tests {
             ("http", "a:080", "a:080"),
             ("http", "", ""),
         ] {
-            assert_eq!(without_default_port(scheme, authority.as_bytes()), expected.as_bytes(), "{scheme} {authority}");
+            assert_eq!(
+                without_default_port(scheme, authority.as_bytes()),
+                expected.as_bytes(),
+                "{scheme} {authority}"
+            );
         }
     }
 

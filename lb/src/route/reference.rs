@@ -12,7 +12,9 @@ pub fn on_same_origin(reference: &[u8], scheme: &str, authority: &[u8], target: 
     let reference = reference.split(|&byte| byte == b'#').next().unwrap_or_default();
     if let Some(colon) = scheme_end(reference) {
         return match &reference[colon + 1..] {
-            [b'/', b'/', rest @ ..] if reference[..colon].eq_ignore_ascii_case(scheme.as_bytes()) => after_authority(rest, scheme, authority),
+            [b'/', b'/', rest @ ..] if reference[..colon].eq_ignore_ascii_case(scheme.as_bytes()) => {
+                after_authority(rest, scheme, authority)
+            }
             _ => None,
         };
     }
@@ -31,7 +33,9 @@ pub fn on_same_origin(reference: &[u8], scheme: &str, authority: &[u8], target: 
 
 /// Where the colon of a scheme is.
 fn scheme_end(reference: &[u8]) -> Option<usize> {
-    let end = reference.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))?;
+    let end = reference
+        .iter()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))?;
     (reference[end] == b':' && reference[0].is_ascii_alphabetic()).then_some(end)
 }
 
@@ -79,8 +83,17 @@ mod tests {
     #[test]
     fn another_origin_is_nobody_s_business() {
         for reference in [
-            "http://other.test/x", "//other.test/x", "https://shop.test/x", "http://shop.test:8080/x", "http://user@shop.test/x", "mailto:a@b", "a:b",
-            "http:/x", "/x y", "/x\\y", "/\u{e9}",
+            "http://other.test/x",
+            "//other.test/x",
+            "https://shop.test/x",
+            "http://shop.test:8080/x",
+            "http://user@shop.test/x",
+            "mailto:a@b",
+            "a:b",
+            "http:/x",
+            "/x y",
+            "/x\\y",
+            "/\u{e9}",
         ] {
             assert_eq!(leads(reference), None, "{reference}");
         }

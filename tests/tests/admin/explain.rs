@@ -68,7 +68,10 @@ async fn it_tells_the_key_and_whether_the_answer_could_be_stored() {
         (&[], "for requests without x-plan"),
         (&["-H", "X-Plan: gold"], "for x-plan: gold"),
         (&[], "and its answer stored where the origin allows it"),
-        (&["-H", "Cookie: session=1"], "not stored: it has the cookie session, as bypass_on says"),
+        (
+            &["-H", "Cookie: session=1"],
+            "not stored: it has the cookie session, as bypass_on says",
+        ),
         (&["-H", "Cookie: sessions=1"], "and its answer stored where the origin allows it"),
         (&["-H", "Authorization: x"], "stored where the origin says public"),
         (&["-H", "Range: bytes=0-1"], "by a part of what is stored whole"),
@@ -79,7 +82,10 @@ async fn it_tells_the_key_and_whether_the_answer_could_be_stored() {
     ] {
         let all = [&["explain", "-c", &*path], arguments, &["http://Shop.test:80/x/../a?b"]].concat();
         let shown = command::lb(&all).await;
-        assert!(shown.code == 0 && shown.stdout.contains(said), "{said:?} for {arguments:?}: {shown:?}");
+        assert!(
+            shown.code == 0 && shown.stdout.contains(said),
+            "{said:?} for {arguments:?}: {shown:?}"
+        );
     }
 }
 

@@ -22,7 +22,16 @@ async fn a_304_from_the_store_has_what_a_cache_needs_and_no_more() {
     for request in [Request::get("/"), Request::head("/")] {
         let answer = lb.send(&request.header("If-None-Match", "\"other\", \"one\"")).await;
         assert_eq!((answer.status, answer.body.len(), answer.is_hit()), (304, 0, true));
-        for name in ["etag", "content-location", "date", "vary", "cache-control", "age", "cache-status", "access-control-allow-origin"] {
+        for name in [
+            "etag",
+            "content-location",
+            "date",
+            "vary",
+            "cache-control",
+            "age",
+            "cache-status",
+            "access-control-allow-origin",
+        ] {
             assert!(answer.headers.has(name), "no {name} in {:?}", answer.headers);
         }
         for name in ["content-type", "content-language", "content-length", "last-modified"] {

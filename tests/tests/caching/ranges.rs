@@ -44,7 +44,11 @@ async fn a_range_is_cut_from_what_is_stored() {
     let mut connection = lb.connect().await;
     connection.write([of("bytes=0-1").bytes(), of("bytes=2-3").bytes()].concat()).await;
     for text in ["ab", "cd"] {
-        assert_eq!(connection.response("GET").await.unwrap().text(), text, "the next answer begins where this one ends");
+        assert_eq!(
+            connection.response("GET").await.unwrap().text(),
+            text,
+            "the next answer begins where this one ends"
+        );
     }
     assert_eq!(origin.count(), 1);
 }
@@ -63,9 +67,19 @@ async fn several_ranges_come_in_parts() {
     let (lb, _origin, body) = stored(1000).await;
     let answer = lb.send(&of("bytes=900-901, 0-9, 5-12, 2000-")).await;
     assert_eq!(answer.status, 206);
-    let boundary = answer.header("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let boundary = answer
+        .header("content-type")
+        .strip_prefix("multipart/byteranges; boundary=")
+        .unwrap();
     let head = |range: &str| format!("\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes {range}/1000\r\n\r\n");
-    let expected = [&head("0-12"), &body[..13], &head("900-901"), &body[900..902], &format!("\r\n--{boundary}--\r\n")].concat();
+    let expected = [
+        &head("0-12"),
+        &body[..13],
+        &head("900-901"),
+        &body[900..902],
+        &format!("\r\n--{boundary}--\r\n"),
+    ]
+    .concat();
     assert_eq!(answer.text(), expected);
     assert!(!answer.headers.has("content-range"));
     assert_eq!(answer.header("content-length"), expected.len().to_string());
@@ -86,7 +100,10 @@ async fn what_is_not_there_is_told_with_the_length() {
     for range in ["bytes=10-", "bytes=99-100,50-60", "bytes=-0"] {
         let answer = lb.send(&of(range)).await;
         assert_eq!((answer.status, answer.header("content-range")), (416, "bytes */10"), "{range}");
-        assert!(answer.body.is_empty() && !answer.headers.has("etag") && !answer.headers.has("cache-control"), "{answer:?}");
+        assert!(
+            answer.body.is_empty() && !answer.headers.has("etag") && !answer.headers.has("cache-control"),
+            "{answer:?}"
+        );
     }
     assert_eq!(origin.count(), 1);
 }

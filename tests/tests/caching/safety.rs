@@ -45,7 +45,9 @@ async fn a_claim_that_is_not_in_the_key_is_not_in_the_answer_either() {
     let origin = Origin::start(echo).await;
     for config in [cached_as(&origin, "ttl = \"0s\""), trusting(&origin, "ttl = \"0s\"")] {
         let lb = Lb::start(&config).await;
-        let attack = CLAIMS.iter().fold(Request::get("/").header("Host", "shop.test"), |request, name| request.header(name, "evil.test"));
+        let attack = CLAIMS.iter().fold(Request::get("/").header("Host", "shop.test"), |request, name| {
+            request.header(name, "evil.test")
+        });
         let poisoned = lb.send(&attack).await.text();
         assert!(!poisoned.contains("evil"), "{poisoned}");
         fill(&lb, &Request::get("/").header("Host", "shop.test")).await;
@@ -91,15 +93,21 @@ async fn a_field_that_the_origin_does_not_get_makes_no_variant() {
     let (lb, _origin) = start(|seen| fresh(seen.headers.get("x-lang").unwrap_or("none")).header("Vary", "X-Lang")).await;
     let hidden = Request::get("/").header("X-Lang", "de").header("Connection", "X-Lang");
     assert_eq!(lb.send(&hidden).await.text(), "none");
-    assert_eq!(lb.send(&Request::get("/").header("X-Lang", "de")).await.text(), "de", "somebody has put another answer there");
+    assert_eq!(
+        lb.send(&Request::get("/").header("X-Lang", "de")).await.text(),
+        "de",
+        "somebody has put another answer there"
+    );
 }
 
 #[tokio::test]
 async fn a_get_with_a_body_neither_fills_the_store_nor_is_served_from_it() {
-    let (lb, origin) = start(|seen| match ["content-length", "transfer-encoding"].iter().any(|name| seen.headers.has(name)) {
-        true => fresh("evil"),
-        false => fresh("good"),
-    })
+    let (lb, origin) = start(
+        |seen| match ["content-length", "transfer-encoding"].iter().any(|name| seen.headers.has(name)) {
+            true => fresh("evil"),
+            false => fresh("good"),
+        },
+    )
     .await;
     for _ in 0..2 {
         assert_eq!(lb.send(&Request::get("/").body("evil")).await.text(), "evil");
@@ -173,11 +181,18 @@ async fn what_is_stored_under_a_path_is_the_answer_to_that_path() {
 
 #[tokio::test]
 async fn those_who_wait_never_get_a_private_answer_of_another() {
-    let (lb, origin) = start(|seen| Reply::text(seen.header("cookie")).header("Cache-Control", "private, max-age=60").held()).await;
+    let (lb, origin) = start(|seen| {
+        Reply::text(seen.header("cookie"))
+            .header("Cache-Control", "private, max-age=60")
+            .held()
+    })
+    .await;
     let mut waiting = Vec::new();
     for who in 0..10 {
         let mut connection = lb.connect().await;
-        connection.write(Request::get("/me").header("Cookie", who.to_string()).bytes()).await;
+        connection
+            .write(Request::get("/me").header("Cookie", who.to_string()).bytes())
+            .await;
         waiting.push(connection);
     }
     origin.wait_for(1).await;
@@ -191,7 +206,11 @@ async fn those_who_wait_never_get_a_private_answer_of_another() {
 #[tokio::test]
 async fn routes_say_what_answers_depend_on_and_who_goes_past_the_store() {
     let origin = Origin::start(|seen| fresh(&format!("{:?}", seen.headers.get("x-plan")))).await;
-    let lb = Lb::start(&cached_as(&origin, "ttl = \"0s\", vary_on = [\"x-plan\"], bypass_on = [\"cookie:session\", \"header:x-fresh\"]")).await;
+    let lb = Lb::start(&cached_as(
+        &origin,
+        "ttl = \"0s\", vary_on = [\"x-plan\"], bypass_on = [\"cookie:session\", \"header:x-fresh\"]",
+    ))
+    .await;
     fill(&lb, &Request::get("/")).await;
     fill(&lb, &Request::get("/").header("X-Plan", "gold")).await;
     assert_eq!(lb.send(&Request::get("/").header("X-Plan", "gold")).await.text(), "Some(\"gold\")");
@@ -207,7 +226,10 @@ async fn routes_say_what_answers_depend_on_and_who_goes_past_the_store() {
     }
     let written = lb.send(&Request::post("/", "x").header("Cookie", "session=1")).await;
     assert_eq!(written.header("cache-status"), "lb; fwd=method");
-    assert!(!lb.get("/").await.is_hit(), "a write that goes past the store takes out what it changes");
+    assert!(
+        !lb.get("/").await.is_hit(),
+        "a write that goes past the store takes out what it changes"
+    );
 }
 
 #[tokio::test]

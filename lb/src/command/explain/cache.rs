@@ -30,7 +30,12 @@ pub(super) fn cache(out: &mut String, route: &Route, upstreams: &[&Upstream], re
     writeln!(out, "cache      key {:?} in upstream {}", text(&key), upstreams.join(" or "))?;
     variant(out, cache, request)?;
     match (bypassed(cache, request), admit(request)) {
-        (Some(on), _) => return writeln!(out, "           the request goes past it, and its answer is not stored: {on}, as bypass_on says"),
+        (Some(on), _) => {
+            return writeln!(
+                out,
+                "           the request goes past it, and its answer is not stored: {on}, as bypass_on says"
+            );
+        }
         (None, Err(why)) => {
             return writeln!(
                 out,
@@ -66,7 +71,11 @@ fn verdict(out: &mut String, request: &Asked) -> std::fmt::Result {
     writeln!(
         out,
         "           the request may be answered from the store, {}",
-        match (request.method == http::Method::HEAD, request.get(&RANGE), request.get(&AUTHORIZATION)) {
+        match (
+            request.method == http::Method::HEAD,
+            request.get(&RANGE),
+            request.get(&AUTHORIZATION)
+        ) {
             (true, ..) => "by what GET has stored; its own answer is not stored, for it has no body",
             (_, Some(_), _) => "by a part of what is stored whole; where nothing is, its answer is not stored",
             (_, _, Some(_)) => "and its answer stored where the origin says public, s-maxage or must-revalidate: it has Authorization",
@@ -78,7 +87,10 @@ fn verdict(out: &mut String, request: &Asked) -> std::fmt::Result {
 /// Fields that the origin is not sent.
 fn unsent(out: &mut String, cache: &RouteCache, request: &Asked) -> std::fmt::Result {
     for (name, _) in request.iter() {
-        let keyed = cache.vary_on.iter().any(|keyed| name.eq_ignore_ascii_case(keyed.as_str().as_bytes()));
+        let keyed = cache
+            .vary_on
+            .iter()
+            .any(|keyed| name.eq_ignore_ascii_case(keyed.as_str().as_bytes()));
         if claims_place(name) && !keyed {
             writeln!(
                 out,

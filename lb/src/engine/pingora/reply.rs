@@ -112,7 +112,9 @@ async fn stored_head(
             _ => {}
         }
     }
-    session.write_response_header(Box::new(response(portion.status(object), fields)), bodyless).await
+    session
+        .write_response_header(Box::new(response(portion.status(object), fields)), bodyless)
+        .await
 }
 
 /// Fields as a map, with room for those that come.
