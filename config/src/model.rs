@@ -549,8 +549,9 @@ impl HeaderEdits {
 /// `cache` of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCache {
-    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh.
-    pub ttl: Duration,
+    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh. `None`: what can be
+    /// guessed from when it was modified.
+    pub ttl: Option<Duration>,
     /// The statuses that get [`RouteCache::ttl`].
     pub statuses: Vec<StatusCode>,
     /// The key. The upstream is always part of it, the method never.
@@ -559,6 +560,10 @@ pub struct RouteCache {
     pub vary_on: Vec<HeaderName>,
     /// What makes a request go past the cache.
     pub bypass_on: Vec<BypassOn>,
+    /// For how long a response is served after its freshness while it is fetched anew, where the origin says nothing of that.
+    pub stale_while_revalidate: Duration,
+    /// The same, where the origin gives no good answer.
+    pub stale_if_error: Duration,
 }
 
 /// What a request has that goes past the cache.

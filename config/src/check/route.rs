@@ -203,17 +203,21 @@ fn prefix(cx: &Check<'_>, node: &Node) -> Option<Option<Box<str>>> {
 
 fn cache(cx: &Check<'_>, node: &Node) -> Option<RouteCache> {
     let fields = Fields::open(cx, node, &ROUTE_CACHE)?;
-    let ttl = fields.read("ttl", read::duration);
+    let ttl = fields.optional("ttl", read::duration);
     let statuses = fields.read("statuses", |cx, node| read::list(cx, node, cached_status));
     let key = fields.read("key", template);
     let vary_on = fields.read("vary_on", |cx, node| read::list(cx, node, vary_on));
     let bypass_on = fields.read("bypass_on", |cx, node| read::list(cx, node, bypass_on));
+    let stale_while_revalidate = fields.read("stale_while_revalidate", read::duration);
+    let stale_if_error = fields.read("stale_if_error", read::duration);
     Some(RouteCache {
         ttl: ttl?,
         statuses: statuses?,
         key: key?,
         vary_on: vary_on?,
         bypass_on: bypass_on?,
+        stale_while_revalidate: stale_while_revalidate?,
+        stale_if_error: stale_if_error?,
     })
 }
 

@@ -123,9 +123,8 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
         key(
             "ttl",
             Duration,
-            "The freshness of responses that say nothing themselves; \"0s\": only what the origin makes fresh.",
-        )
-        .text("0s"),
+            "The freshness of responses that say nothing themselves; \"0s\": only what the origin makes fresh. Without it, a tenth of the time since they were modified.",
+        ),
         key("statuses", List(&Integer(200, 599)), "The statuses that get this freshness.").default(Preset::List(&[
             Preset::Integer(200),
             Preset::Integer(203),
@@ -145,6 +144,18 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
             "Requests that have one of these go past the cache: header:NAME or cookie:NAME.",
         )
         .default(Preset::List(&[])),
+        key(
+            "stale_while_revalidate",
+            Duration,
+            "How long past its freshness a response is served while it is fetched anew, where the origin does not say.",
+        )
+        .text("0s"),
+        key(
+            "stale_if_error",
+            Duration,
+            "How long past its freshness a response is served where the origin gives no good answer, where the origin does not say.",
+        )
+        .text("0s"),
     ],
-    later: &["stale_while_revalidate", "stale_if_error"],
+    later: &[],
 };

@@ -1,10 +1,11 @@
 //! Conditional requests that the store can answer (RFC 9111 §4.3.2, RFC 9110 §13): the client has what is stored already, or a part of it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue};
 
+use super::http_date;
 use crate::exchange::head::Fields;
 
 /// Whether a stored response with these fields is what the client says that it has.
@@ -19,8 +20,10 @@ pub fn not_modified(request: &impl Fields, stored: &[(HeaderName, HeaderValue)])
             .flat_map(tags)
             .any(|given| given == b"*" || tag == Some(opaque(given)));
     }
-    let modified = field(stored, &LAST_MODIFIED).or_else(|| field(stored, &DATE)).and_then(date);
-    match (request.get(&IF_MODIFIED_SINCE).and_then(date), modified) {
+    let modified = field(stored, &LAST_MODIFIED)
+        .or_else(|| field(stored, &DATE))
+        .and_then(http_date::read);
+    match (request.get(&IF_MODIFIED_SINCE).and_then(http_date::read), modified) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
     }
@@ -39,8 +42,11 @@ pub(super) fn is_current(request: &impl Fields, stored: &[(HeaderName, HeaderVal
     if given.starts_with(b"\"") {
         return field(stored, &ETAG) == Some(given);
     }
-    let (modified, dated) = (field(stored, &LAST_MODIFIED).and_then(date), field(stored, &DATE).and_then(date));
-    match (date(given), modified, dated) {
+    let (modified, dated) = (
+        field(stored, &LAST_MODIFIED).and_then(http_date::read),
+        field(stored, &DATE).and_then(http_date::read),
+    );
+    match (http_date::read(given), modified, dated) {
         (Some(given), Some(modified), Some(dated)) => given == modified && modified + Duration::from_secs(1) <= dated,
         _ => false,
     }
@@ -48,11 +54,6 @@ pub(super) fn is_current(request: &impl Fields, stored: &[(HeaderName, HeaderVal
 
 fn field<'a>(stored: &'a [(HeaderName, HeaderValue)], name: &HeaderName) -> Option<&'a [u8]> {
     stored.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_bytes())
-}
-
-fn date(value: &[u8]) -> Option<SystemTime> {
-    let text = std::str::from_utf8(value).ok()?;
-    httpdate::parse_http_date(text).ok()
 }
 
 /// A tag without its mark of weakness.

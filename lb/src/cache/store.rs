@@ -152,6 +152,29 @@ impl Shard {
             .find(|object| object.variant.same(variant))
     }
 
+    /// Every variant under a key.
+    pub(super) fn variants(&self, key: &StoredKey) -> impl Iterator<Item = &Arc<Object>> {
+        let entries = self.table.find(key.hash, |entries| entries.is(key));
+        entries.into_iter().flat_map(Entries::iter).map(|resident| &resident.object)
+    }
+
+    /// Takes out just this object, if it is there.
+    pub(super) fn take(&mut self, object: &Arc<Object>) -> Removed {
+        let entries = self.table.find(object.key.hash, |entries| entries.is(&object.key));
+        let number = entries.and_then(|entries| {
+            let mut residents = entries.iter();
+            residents
+                .find(|resident| Arc::ptr_eq(&resident.object, object))
+                .map(|resident| resident.number)
+        });
+        let mut removed = Removed::default();
+        number
+            .and_then(|number| self.remove(number))
+            .into_iter()
+            .for_each(|gone| removed.push(gone));
+        removed
+    }
+
     /// What the newest response under a key depends on, if any does.
     pub(super) fn selector(&self, key: &StoredKey) -> Option<Selector> {
         let entries = self.table.find(key.hash, |entries| entries.is(key))?;

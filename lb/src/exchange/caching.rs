@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 
-use super::Exchange;
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
+use super::{Exchange, Verdict};
 use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
-use crate::cache::{Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Portion, Reader, Status};
+use crate::cache::{
+    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Status, Validated,
+};
+use crate::reject::Refusal;
 use crate::route::{Target, render};
 use crate::snapshot::CacheState;
 
@@ -18,6 +21,8 @@ use crate::snapshot::CacheState;
 #[derive(Default)]
 pub(super) struct Caching {
     lead: Option<Lead>,
+    /// To fetch anew what the request is served stale.
+    pub(super) refresh: Option<Box<Lead>>,
     filler: Option<Filler>,
     pub(super) status: Option<Status>,
 }
@@ -48,6 +53,14 @@ impl Rendered {
 }
 
 impl Caching {
+    /// Of a request that fetches, and does nothing else.
+    pub(super) fn leading(lead: Lead) -> Self {
+        Self {
+            lead: Some(lead),
+            ..Self::default()
+        }
+    }
+
     /// There will be no answer: those who wait for it go their own ways.
     pub(super) fn give_up(&mut self) {
         if let Some(lead) = self.lead.take() {
@@ -87,7 +100,10 @@ impl Exchange {
         let rendered = Rendered::of(cached, self.client.scheme, head.authority(), &Target::parse(head.target()));
         let found = self.proxy.cache.look_up(&rendered.key(&name), head, Now::read());
         match found {
-            Lookup::Hit(hit) => self.hit(hit),
+            Lookup::Hit(hit, refresh) => {
+                self.caching.refresh = refresh;
+                self.hit(hit)
+            }
             Lookup::Stream(reader) => self.stream(reader),
             Lookup::Wait(follower) => {
                 self.caching.status = Some(Status::Collapsed(follower.miss()));
@@ -98,13 +114,22 @@ impl Exchange {
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
                 Decision::Forward
             }
+            Lookup::Unsatisfied => {
+                self.caching.status = Some(Status::Unsatisfied);
+                Decision::Refuse(self.refuse(Refusal::GatewayTimeout("Nothing that is stored may answer this request.")))
+            }
         }
     }
 
     /// What came of the waiting that [`Decision::Wait`] asked for.
     pub fn joined(&mut self, joined: Joined, head: &impl RequestHead) -> Decision {
         match joined {
-            Joined::Hit(hit) => Decision::Hit(hit),
+            Joined::Hit(hit) => {
+                if let (Some(stale), Some(Status::Collapsed(miss))) = (hit.staleness(), self.caching.status) {
+                    self.caching.status = Some(Status::Failed { miss, status: None, stale });
+                }
+                Decision::Hit(hit)
+            }
             Joined::Stream(reader) => Decision::Stream(reader),
             Joined::Lead(lead) | Joined::Alone(lead) => self.lead(lead),
             Joined::Again => self.look_up(head),
@@ -112,13 +137,13 @@ impl Exchange {
     }
 
     fn hit(&mut self, hit: Hit) -> Decision {
-        self.caching.status = Some(Status::Hit(hit.ttl()));
+        self.caching.status = Some(hit.staleness().map_or(Status::Hit(hit.ttl()), Status::Stale));
         Decision::Hit(hit)
     }
 
     fn stream(&mut self, reader: Reader) -> Decision {
         // It was on its way before this request came, so this one caused nothing.
-        self.caching.status.get_or_insert(Status::Collapsed(crate::cache::Miss::Uri));
+        self.caching.status.get_or_insert(Status::Collapsed(Miss::Uri));
         Decision::Stream(reader)
     }
 
@@ -132,10 +157,70 @@ impl Exchange {
         Decision::Forward
     }
 
-    /// Takes what would make the answer one for this client only off a request that fetches for the store.
+    /// Takes what would make the answer one for this client only off a request that fetches for the store, and asks whether what is stored is still
+    /// right.
     pub(super) fn edit_fetch(&self, out: &mut impl Editor) {
-        if self.caching.lead.is_some() {
+        if let Some(lead) = &self.caching.lead {
             CONDITIONAL.iter().for_each(|name| out.remove(name));
+            if let Some(conditions) = lead.conditions() {
+                conditions.put(out);
+            }
+        }
+    }
+
+    /// What is done with an answer that is about what is stored: one of 304 that was asked for, and an error that something stored stands in for.
+    pub(super) fn answer_from_store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
+        let status = response.status();
+        if matches!(status.as_u16(), 500 | 502..=504) {
+            let hit = self.stand_in(Some(status))?;
+            self.purge(request, response);
+            return Some(Verdict::Serve(hit));
+        }
+        if status != StatusCode::NOT_MODIFIED {
+            return None;
+        }
+        self.validate(request, response)
+    }
+
+    fn validate(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
+        let snapshot = self.snapshot.clone();
+        let cached = self.route.and_then(|index| snapshot.routes[index].cache.as_ref())?;
+        let lead = self.caching.lead.take_if(|lead| lead.conditions().is_some())?;
+        self.purge(request, response);
+        let (miss, asked) = (lead.miss(), self.tries.asked_at.unwrap_or_else(Instant::now));
+        match lead.validated(request, response, &cached.rules, asked, Now::read()) {
+            Validated::Right(hit) => {
+                self.caching.status = Some(Status::Revalidated { miss, ttl: hit.ttl() });
+                self.release();
+                Some(Verdict::Serve(hit))
+            }
+            Validated::AskAgain(lead) => {
+                self.caching.lead = Some(lead);
+                Some(Verdict::AskAgain)
+            }
+        }
+    }
+
+    /// There is no answer. What is stored stands in, where it may: it is served in place of the refusal.
+    pub fn stale(&mut self) -> Option<Hit> {
+        self.stand_in(None)
+    }
+
+    fn stand_in(&mut self, status: Option<StatusCode>) -> Option<Hit> {
+        let lead = self.caching.lead.take()?;
+        let miss = lead.miss();
+        match lead.stands_in(Now::read()) {
+            Ok(hit) => {
+                if let Some(stale) = hit.staleness() {
+                    self.caching.status = Some(Status::Failed { miss, status, stale });
+                }
+                self.release();
+                Some(hit)
+            }
+            Err(lead) => {
+                self.caching.lead = Some(lead);
+                None
+            }
         }
     }
 

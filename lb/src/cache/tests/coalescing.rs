@@ -38,7 +38,7 @@ async fn a_stampede_is_one_request_and_everybody_gets_the_whole_answer() {
                     other => panic!("{other:?}"),
                 },
                 Lookup::Stream(reader) => read(reader).await.unwrap().len(),
-                Lookup::Hit(hit) => hit.body().concat().len(),
+                Lookup::Hit(hit, _) => hit.body().concat().len(),
                 other => panic!("{other:?}"),
             }
         });
@@ -199,7 +199,7 @@ fn requests_with_authorization_wait_apart() {
     fill(lead, &get(), &answer("max-age=60"), now).finish();
     assert!(matches!(told(follower), Some(Joined::Hit(_))));
     assert!(
-        matches!(cache.ask(URI, &known, now), Lookup::Hit(_)),
+        matches!(cache.ask(URI, &known, now), Lookup::Hit(..)),
         "what is stored for everybody is for them too"
     );
 }
@@ -235,7 +235,7 @@ async fn clients_that_come_and_go_never_leave_one_waiting_for_nobody() {
                                 Ok(_) => return,
                                 Err(Broken) => continue,
                             },
-                            Lookup::Hit(_) => return,
+                            Lookup::Hit(..) => return,
                             other => panic!("{other:?}"),
                         };
                         assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "one leads at a time");

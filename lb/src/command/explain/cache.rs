@@ -104,12 +104,16 @@ fn unsent(out: &mut String, cache: &RouteCache, request: &Asked) -> std::fmt::Re
 
 fn lifetime(out: &mut String, cache: &RouteCache) -> std::fmt::Result {
     let statuses: Vec<&str> = cache.statuses.iter().map(http::StatusCode::as_str).collect();
-    match cache.ttl.as_secs_f64() {
-        0.0 => writeln!(
+    match cache.ttl.map(|ttl| ttl.as_secs_f64()) {
+        None => writeln!(
+            out,
+            "           fresh for as long as the origin says; where it says nothing, a tenth of the time since Last-Modified"
+        ),
+        Some(0.0) => writeln!(
             out,
             "           fresh for as long as the origin says; not stored where it says nothing"
         ),
-        ttl => writeln!(
+        Some(ttl) => writeln!(
             out,
             "           fresh for as long as the origin says; where it says nothing, {ttl} s for {}",
             statuses.join(", ")
