@@ -3,6 +3,7 @@
 use lb_tests::client::{Request, Response};
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
+use lb_tests::wait::until;
 
 use super::{fill, fresh, start};
 
@@ -158,4 +159,17 @@ async fn a_range_of_what_is_not_stored_goes_to_the_origin_and_is_not_stored() {
     fill(&lb, &Request::get("/")).await;
     let part = lb.send(&of("bytes=2-")).await;
     assert_eq!((part.text().as_str(), part.is_hit()), ("cd", true));
+}
+
+#[tokio::test]
+async fn what_is_fetched_anew_is_fetched_whole_whoever_asked() {
+    let (lb, origin) = start(|_| Reply::text("abcd").header("Cache-Control", "max-age=1, stale-while-revalidate=60")).await;
+    fill(&lb, &Request::get("/")).await;
+    until("it was fetched anew", async || {
+        let part = lb.send(&of("bytes=0-1")).await;
+        assert_eq!((part.status, part.text().as_str()), (206, "ab"));
+        origin.count() > 1
+    })
+    .await;
+    assert!(origin.requests().iter().all(|seen| !seen.headers.has("range")), "{:?}", origin.last());
 }
