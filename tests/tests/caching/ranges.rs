@@ -171,5 +171,9 @@ async fn what_is_fetched_anew_is_fetched_whole_whoever_asked() {
         origin.count() > 1
     })
     .await;
-    assert!(origin.requests().iter().all(|seen| !seen.headers.has("range")), "{:?}", origin.last());
+    assert!(
+        origin.requests().iter().all(|seen| !seen.headers.has("range")),
+        "{:?}",
+        origin.last()
+    );
 }
