@@ -107,6 +107,7 @@ impl Lead {
         let object = match self.object(request, response, rules, requested, now) {
             Ok(object) => Arc::new(object),
             Err(refusal) => {
+                self.put_off(now, refusal == Refusal::Worse);
                 self.supersede(response, refusal);
                 let mark = if response.status().is_server_error() {
                     marks::FAILED
@@ -128,7 +129,7 @@ impl Lead {
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.
     pub fn failed(mut self, now: Now) {
-        self.put_off(now);
+        self.put_off(now, true);
         self.release_followers(Some(now.mono + marks::FAILED));
     }
 
@@ -148,7 +149,6 @@ impl Lead {
     ) -> Result<Object, Refusal> {
         let permit = judge(request, response, rules, requested, now)?;
         if self.is_worse(response, now) {
-            self.put_off(now);
             return Err(Refusal::Worse);
         }
         if permit.length.is_some_and(|length| length > self.cache.max_object()) {

@@ -45,7 +45,7 @@ pub struct Object {
     pub(super) began: u64,
     pub(super) key: StoredKey,
     pub(super) grace: Grace,
-    /// Milliseconds after its receipt at which the origin may be asked again; 0: it has not failed since.
+    /// Milliseconds after its receipt at which the origin may be asked again in the background, twice; and one more if it failed when it was asked last.
     asked_again: AtomicU64,
     /// Those who ask while it arrives may have it.
     pub(super) shareable: bool,
@@ -189,7 +189,7 @@ impl Object {
         {
             return Use::Fresh(left);
         }
-        let failing = self.asked_again.load(Ordering::Relaxed) > 0;
+        let failing = self.asked_again.load(Ordering::Relaxed) & 1 == 1;
         judge_use(&self.freshness, self.grace, self.is_marked(), failing, demands, now)
     }
 
@@ -203,16 +203,17 @@ impl Object {
         self.grace.if_error(self.freshness.over(now))
     }
 
-    /// The origin gave no good answer: it is asked again from `at` on, and meanwhile this is served, where it may be.
-    pub(super) fn not_before(&self, at: Instant) {
+    /// What the origin said does not take its place: it is asked again in the background from `at` on. `failed`: it gave no good answer, so that
+    /// this is served meanwhile, where it may be.
+    pub(super) fn not_before(&self, at: Instant, failed: bool) {
         let after = at.saturating_duration_since(self.freshness.received).as_millis();
-        self.asked_again
-            .store(u64::try_from(after).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        let after = u64::try_from(after).unwrap_or(u64::MAX).min(u64::MAX >> 1);
+        self.asked_again.store((after << 1) | u64::from(failed), Ordering::Relaxed);
     }
 
     /// Whether the origin may be asked for it in the background.
     pub(super) fn may_be_asked(&self, now: Now) -> bool {
-        let after = Duration::from_millis(self.asked_again.load(Ordering::Relaxed));
+        let after = Duration::from_millis(self.asked_again.load(Ordering::Relaxed) >> 1);
         now.mono.saturating_duration_since(self.freshness.received) >= after
     }
 

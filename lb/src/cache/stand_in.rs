@@ -30,15 +30,15 @@ impl Lead {
             return Err(self);
         }
         let hit = Hit::stale(object, object.freshness.over(now), Why::IfError, now);
-        self.put_off(now);
+        self.put_off(now, true);
         self.end(None, Some(&hit), |_| Removed::default());
         Ok(hit)
     }
 
-    /// What is stored need not be fetched anew before some time has passed.
-    pub(super) fn put_off(&self, now: Now) {
+    /// What is stored is not fetched anew in the background before some time has passed. `failed`: the origin gave no good answer.
+    pub(super) fn put_off(&self, now: Now, failed: bool) {
         if let Stored::This(object) = &self.stored {
-            object.not_before(now.mono.max(self.flight.asked + AGAIN));
+            object.not_before(now.mono.max(self.flight.asked + AGAIN), failed);
         }
     }
 

@@ -184,7 +184,7 @@ struct Merged {
 }
 
 /// Fields of a 304 that change nothing: they are about the body as it is sent, and that one is stored; or about this one client.
-const NOT_UPDATED: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE];
+const NOT_UPDATED: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_RANGE, HeaderName::from_static("content-md5"), SET_COOKIE];
 
 fn merged(stored: &Object, response: &impl Fields) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(stored.fields().len() + 8);

@@ -77,6 +77,19 @@ fn a_fetch_that_failed_is_followed_by_another_a_second_after_it_began() {
 }
 
 #[test]
+fn an_answer_for_one_client_does_not_have_the_next_one_ask_at_once() {
+    let (cache, now) = stored("max-age=1, stale-while-revalidate=20");
+    let begun = now + second() * 2;
+    let known = get().with("authorization", "Basic eA==");
+    let Lookup::Hit(_, Some(lead)) = cache.ask(URI, &known, begun) else {
+        panic!()
+    };
+    assert_eq!(pass(*lead, &known, &answer("max-age=60"), begun), Refusal::Authorization);
+    assert!(served(&cache, begun).1.is_none());
+    assert!(served(&cache, begun + second()).1.is_some());
+}
+
+#[test]
 fn an_error_takes_the_place_of_nothing_that_may_be_served() {
     for (said, worse) in [
         ("max-age=1, stale-while-revalidate=20", true),
