@@ -562,10 +562,23 @@ pub struct RouteCache {
     pub min_uses: u32,
     /// The key. The upstream is always part of it, the method never.
     pub key: Template,
+    /// Request fields that answers depend on, whatever their `Vary` says.
+    pub vary_on: Vec<HeaderName>,
+    /// What makes a request go past the cache.
+    pub bypass_on: Vec<BypassOn>,
     /// For how long a response is served after its freshness while it is fetched anew, where the origin says nothing of that.
     pub stale_while_revalidate: Duration,
     /// The same, where the origin gives no good answer.
     pub stale_if_error: Duration,
+}
+
+/// What a request has that goes past the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BypassOn {
+    /// A header of that name.
+    Header(HeaderName),
+    /// A cookie of that name.
+    Cookie(Box<str>),
 }
 
 /// A string with `{scheme}`, `{host}`, `{path}` and `{query}` in it. `{query}` is empty or starts with `?`.

@@ -139,6 +139,18 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
         .integer(1),
         key("key", Text, "What tells one object from another, besides its upstream.").text("{scheme}://{host}{path}{query}"),
         key(
+            "vary_on",
+            List(&Text),
+            "Request headers that responses depend on, whatever their Vary says.",
+        )
+        .default(Preset::List(&[])),
+        key(
+            "bypass_on",
+            List(&Text),
+            "Requests that have one of these go past the cache: header:NAME or cookie:NAME.",
+        )
+        .default(Preset::List(&[])),
+        key(
             "stale_while_revalidate",
             Duration,
             "How long past its freshness a response is served while it is fetched anew, where the origin does not say.",
@@ -151,5 +163,5 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
         )
         .text("0s"),
     ],
-    later: &["vary_on", "bypass_on"],
+    later: &[],
 };

@@ -58,6 +58,9 @@ impl Cache {
         if ask.head {
             return Lookup::Bypass(Bypass::HeadMiss);
         }
+        if ask.range {
+            return Lookup::Bypass(Bypass::Range);
+        }
         self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, stored, now)
     }
 

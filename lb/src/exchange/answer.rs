@@ -89,7 +89,7 @@ impl Exchange {
     }
 
     fn pass_on(&mut self, request: &impl RequestHead, response: &impl ResponseHead) {
-        self.purge(response);
+        self.purge(request, response);
         let asked = self.tries.asked_at.unwrap_or_else(Instant::now);
         self.store(request, response, asked);
     }

@@ -29,6 +29,7 @@ mod fault;
 mod forward;
 pub mod head;
 mod hedge;
+mod invalidate;
 mod mirror;
 mod queue;
 mod record;
@@ -37,6 +38,7 @@ mod repeat;
 mod request;
 mod split;
 mod turn;
+mod unkeyed;
 
 use std::sync::Arc;
 use std::time::Instant;
