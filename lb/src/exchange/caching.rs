@@ -25,7 +25,7 @@ pub(super) struct Caching {
     pub(super) refresh: Option<Box<Lead>>,
     filler: Option<Filler>,
     /// What the answer has purged, and others have still to purge before it begins.
-    settled: Option<Settled>,
+    pub(super) settled: Option<Settled>,
     pub(super) status: Option<Status>,
 }
 
