@@ -131,7 +131,25 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
             Preset::Integer(301),
             Preset::Integer(308),
         ])),
+        key(
+            "min_uses",
+            Integer(1, 1000),
+            "Requests for a key from which on its responses are stored; 2 keeps out what is asked for once.",
+        )
+        .integer(1),
         key("key", Text, "What tells one object from another, besides its upstream.").text("{scheme}://{host}{path}{query}"),
+        key(
+            "vary_on",
+            List(&Text),
+            "Request headers that responses depend on, whatever their Vary says.",
+        )
+        .default(Preset::List(&[])),
+        key(
+            "bypass_on",
+            List(&Text),
+            "Requests that have one of these go past the cache: header:NAME or cookie:NAME.",
+        )
+        .default(Preset::List(&[])),
         key(
             "stale_while_revalidate",
             Duration,
@@ -145,5 +163,5 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
         )
         .text("0s"),
     ],
-    later: &["vary_on", "bypass_on"],
+    later: &[],
 };

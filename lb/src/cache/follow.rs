@@ -38,6 +38,8 @@ pub struct Follower {
     miss: Miss,
     id: u64,
     word: oneshot::Receiver<Word>,
+    /// It joined at a time when nothing with tags was to be trusted.
+    wary: bool,
 }
 
 /// How a follower goes on.
@@ -56,13 +58,14 @@ pub enum Joined {
 }
 
 impl Follower {
-    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, miss: Miss, id: u64, word: oneshot::Receiver<Word>) -> Self {
+    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, miss: Miss, id: u64, word: oneshot::Receiver<Word>, wary: bool) -> Self {
         Self {
             cache: Arc::clone(cache),
             flight: Arc::clone(flight),
             miss,
             id,
             word,
+            wary,
         }
     }
 
@@ -75,17 +78,26 @@ impl Follower {
     pub async fn wait(mut self, request: &impl Fields) -> Joined {
         match (&mut self.word).await {
             Ok(Word::Stream(reader)) if !reader.object.variant.matches(request) => Joined::Again,
+            Ok(Word::Stream(reader)) if self.wary && !reader.object.tags.is_empty() => {
+                drop(reader);
+                self.alone(request)
+            }
             Ok(Word::Stream(reader)) if reader.object.is_whole() => Joined::Hit(Hit::new(&reader.object)),
             Ok(Word::Stream(mut reader)) => {
                 reader.miss = self.miss;
                 Joined::Stream(reader)
             }
             Ok(Word::Hit(hit)) if !hit.object.variant.matches(request) => Joined::Again,
+            Ok(Word::Hit(hit)) if self.wary && !hit.object.tags.is_empty() => self.alone(request),
             Ok(Word::Hit(hit)) => Joined::Hit(hit),
             Ok(Word::Lead(lead)) => Joined::Lead(lead.of(request)),
-            Ok(Word::Alone) => Joined::Alone(self.cache.lead_after(&self.flight, self.miss).of(request)),
+            Ok(Word::Alone) => self.alone(request),
             Err(_) => Joined::Again,
         }
+    }
+
+    fn alone(&self, request: &impl Fields) -> Joined {
+        Joined::Alone(self.cache.lead_after(&self.flight, self.miss).of(request))
     }
 }
 

@@ -124,7 +124,7 @@ impl Lead {
             return Answered::Pass(Refusal::NoRoom);
         }
         let charge = Charge::new(&self.cache.room, size);
-        self.fill(object, charge, now)
+        self.fill(object, charge, rules, now)
     }
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.
@@ -161,9 +161,11 @@ impl Lead {
     }
 
     /// Lists the flight as one whose body arrives, unless what it brings must not be stored; then it goes on only for those who wait.
-    fn fill(mut self, object: Arc<Object>, charge: Charge, now: Now) -> Answered {
+    fn fill(mut self, object: Arc<Object>, charge: Charge, rules: &Rules, now: Now) -> Answered {
         let mut shard = self.cache.shard(self.flight.key.hash);
-        let refusal = self.refusal(&shard, &object, now);
+        let refusal = self
+            .refusal(&shard, &object, now)
+            .or_else(|| self.is_rare(&mut shard, rules).then_some(Refusal::FewUses));
         let mut state = self.flight.lock();
         self.open = false;
         match refusal {
@@ -216,6 +218,16 @@ impl Lead {
             return Some(Refusal::TooLarge);
         }
         self.is_duplicate(shard, object, now).then_some(Refusal::Duplicate)
+    }
+
+    /// Whether the key was asked for too seldom for its answers to be stored. Counts those who get this one.
+    fn is_rare(&self, shard: &mut Shard, rules: &Rules) -> bool {
+        if rules.min_uses <= 1 {
+            return false;
+        }
+        let waiting = self.flight.lock().waiting.len();
+        let uses = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(1);
+        shard.uses.count(self.flight.key.hash, uses) < rules.min_uses
     }
 
     /// Whether somebody else has brought, or is bringing, what this one would store.

@@ -35,6 +35,8 @@ impl Cache {
         let (miss, stored) = match shard.find(hash, key, request) {
             Found::Nothing => (Miss::Uri, Stored::Nothing),
             Found::OtherVariants => (Miss::Vary, Stored::Nothing),
+            // Nor may it stand in for an error.
+            Found::Object(object) if !self.trusts(object, now) => (Miss::Stale, Stored::Nothing),
             Found::Object(object) => match object.judge_use(demands, now) {
                 Use::Fresh(left) => {
                     object.hit();
@@ -55,6 +57,9 @@ impl Cache {
         }
         if ask.head {
             return Lookup::Bypass(Bypass::HeadMiss);
+        }
+        if ask.range {
+            return Lookup::Bypass(Bypass::Range);
         }
         self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, stored, now)
     }
@@ -135,7 +140,7 @@ impl Cache {
                     Use::Stale(_, why) => why == Why::WhileRevalidate,
                     Use::Ask(_) => false,
                 };
-                (object.shareable && object.variant.matches(request) && usable())
+                (object.shareable && object.variant.matches(request) && usable() && self.trusts(&object, now))
                     .then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
             }
             Phase::Asked => {
@@ -144,7 +149,8 @@ impl Cache {
                     let (sender, word) = oneshot::channel();
                     let id = state.next_id();
                     state.waiting.insert(id, sender);
-                    Lookup::Wait(Follower::new(self, flight, miss, id, word))
+                    let wary = !self.shared.trusts(now);
+                    Lookup::Wait(Follower::new(self, flight, miss, id, word, wary))
                 })
             }
             Phase::Whole | Phase::Over => None,

@@ -82,12 +82,17 @@ mod look_up;
 mod marks;
 mod object;
 pub mod policy;
+mod portion;
 mod purge;
+mod range;
 mod room;
 mod s3fifo;
+mod shared;
 mod stand_in;
 mod status;
 mod store;
+pub mod unkeyed;
+mod uses;
 mod validate;
 pub mod vary;
 
@@ -103,7 +108,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ahash::RandomState;
 
 pub use clock::Now;
-pub use conditional::not_modified;
 pub use fields::{CACHE_PURGE, CACHE_TAG};
 pub use filler::Filler;
 pub use follow::{Broken, Follower, Joined, Reader};
@@ -112,14 +116,17 @@ pub use key::Key;
 pub use lead::{Answered, Lead};
 pub use object::{Hit, Object, Stale};
 pub use policy::{Bypass, Refusal, Rules};
+pub use portion::Portion;
 pub use purge::Purge;
+pub use shared::{Counts, Settled, Standing};
 pub use status::{CACHE_STATUS, Miss, Status};
 pub use validate::{Conditions, Validated};
 
-use purge::{Log, Target};
+use purge::{Log, Strength, Target};
 use room::Room;
 use s3fifo::Sums;
-use store::Shard;
+use shared::Shared;
+use store::{Removed, Shard};
 use vary::Selector;
 
 use crate::exchange::head::Fields;
@@ -147,6 +154,8 @@ pub struct Cache {
     log: Mutex<Log>,
     /// One of each, so that objects share them.
     selectors: Mutex<HashSet<Selector, RandomState>>,
+    /// What other `lb` hear of it.
+    shared: Shared,
 }
 
 /// What the cache has for a request.
@@ -186,6 +195,7 @@ impl Cache {
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
             selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
+            shared: Shared::new(),
             hashing,
         })
     }
@@ -208,13 +218,39 @@ impl Cache {
         self.objects.load(Ordering::Relaxed)
     }
 
-    /// Takes out what is not true any more, stored or arriving; returns how many stored responses that were.
+    /// Whether an object may be served as far as purges of others go: they may have come to one with tags that is not heard of yet.
+    fn trusts(&self, object: &Object, now: Now) -> bool {
+        self.shared.trusts(now) || object.tags.is_empty()
+    }
+
+    /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
+    /// stored responses that were here.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
+        self.everywhere(purge, Strength::Hard)
+    }
+
+    /// Has what may not be true any more count as stale, here and at the others, so that the origin is asked whether it is; returns how many
+    /// stored responses that were here. What is arriving is not kept.
+    pub fn soften(&self, purge: &Purge<'_>) -> u64 {
+        self.everywhere(purge, Strength::Soft)
+    }
+
+    fn everywhere(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
+        let purged = self.purge_here(purge, strength);
+        self.shared.purged(purge, strength);
+        purged
+    }
+
+    /// [`Cache::purge`] or [`Cache::soften`], and nobody else hears of it.
+    fn purge_here(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
         let target = Target::new(purge, &self.hashing);
         self.log().add(self.next_number(), &target);
         match &target {
-            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target),
-            _ => self.shards.iter().map(|shard| self.purge_shard(lock(shard), &target)).sum(),
+            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target, strength),
+            _ => {
+                let shards = self.shards.iter();
+                shards.map(|shard| self.purge_shard(lock(shard), &target, strength)).sum()
+            }
         }
     }
 
@@ -232,8 +268,11 @@ impl Cache {
         }
     }
 
-    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target) -> u64 {
-        let removed = shard.purge(target);
+    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target, strength: Strength) -> u64 {
+        let (removed, softened) = match strength {
+            Strength::Hard => (shard.purge(target), 0),
+            Strength::Soft => (Removed::default(), shard.soften(target)),
+        };
         let flights: Vec<_> = shard
             .flights
             .values()
@@ -245,7 +284,7 @@ impl Cache {
             flight.unlist(&mut shard, &mut flight.lock());
         }
         drop(shard);
-        let count = removed.objects.len() as u64;
+        let count = removed.objects.len() as u64 + softened;
         self.let_go(removed);
         count
     }

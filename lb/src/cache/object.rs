@@ -172,8 +172,9 @@ impl Object {
     }
 
     /// From now on it counts as stale: it is served as what is stale is, and a fetch that brings it anew makes it fresh.
-    pub fn mark_stale(&self) {
-        self.marked.store(true, Ordering::Relaxed);
+    /// Whether it did not before.
+    pub fn mark_stale(&self) -> bool {
+        !self.marked.swap(true, Ordering::Relaxed)
     }
 
     /// Whether [`Self::mark_stale`] was called.

@@ -22,13 +22,19 @@ use super::clock::Now;
 use super::demands::Demands;
 use super::freshness::{Freshness, Grace};
 use super::http_date;
+use super::unkeyed;
 use super::vary::Selector;
 use crate::exchange::head::{RequestHead, ResponseHead};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// The request fields that a fetch for the store must not carry: the answer to them (304) would be for one client only.
-pub const CONDITIONAL: [HeaderName; 3] = [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE, http::header::IF_RANGE];
+/// The request fields that a fetch for the store must not carry: the answer to them (304, 206) would be for one client only.
+pub const CONDITIONAL: [HeaderName; 4] = [
+    http::header::IF_NONE_MATCH,
+    http::header::IF_MODIFIED_SINCE,
+    http::header::IF_RANGE,
+    http::header::RANGE,
+];
 
 /// A guess from `Last-Modified` is for so long at most.
 const LONGEST_GUESS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -40,6 +46,10 @@ pub struct Rules {
     pub ttl: Option<Duration>,
     /// The statuses that get `ttl`.
     pub statuses: Vec<StatusCode>,
+    /// Requests for a key from which on its responses are stored; 0 and 1: from the first.
+    pub min_uses: u32,
+    /// Request fields that answers depend on, whatever their `Vary` says.
+    pub vary_on: Vec<HeaderName>,
     /// For how long an answer may be served after its lifetime, while it is fetched anew, where the origin says nothing of that.
     pub stale_while_revalidate: Duration,
     /// The same, where the origin gives no good answer.
@@ -51,6 +61,8 @@ impl From<&lb_config::RouteCache> for Rules {
         Self {
             ttl: route.ttl,
             statuses: route.statuses.clone(),
+            min_uses: route.min_uses,
+            vary_on: route.vary_on.clone(),
             stale_while_revalidate: route.stale_while_revalidate,
             stale_if_error: route.stale_if_error,
         }
@@ -66,12 +78,14 @@ pub enum Bypass {
     Body,
     /// It wants another protocol.
     Upgrade,
-    /// It asks for a part.
+    /// It asks for a part of what is not stored.
     Range,
     /// `If-Match` or `If-Unmodified-Since`, which only the origin can tell (RFC 9111 §4.3.2).
     Precondition,
     /// `Cache-Control: no-store`.
     NoStore,
+    /// It claims another method than its own, or hides fields from the origin by `Connection`.
+    Ambiguous,
     /// A `HEAD` for which nothing is stored: its answer has no body to store.
     HeadMiss,
 }
@@ -83,6 +97,8 @@ pub struct Ask {
     pub head: bool,
     /// It has `Authorization`.
     pub authorized: bool,
+    /// It asks for a part.
+    pub range: bool,
     /// What its `Cache-Control` or `Pragma` demands; `None`: nothing.
     pub demands: Option<Demands>,
 }
@@ -95,12 +111,13 @@ pub fn admit(request: &impl RequestHead) -> Result<Ask, Bypass> {
     if !head && request.method() != Method::GET {
         return Err(Bypass::Method);
     }
-    let mut authorized = false;
+    let (mut authorized, mut range) = (false, false);
     let (mut demands, mut pragma, mut speaks) = (Demands::default(), Demands::default(), false);
     for (name, value) in request.iter() {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
-            5 if is("range") => return Err(Bypass::Range),
+            // Of GET only: for other methods it means nothing (RFC 9110 §14.2).
+            5 if is("range") => range = !head,
             6 if is("pragma") => pragma.read_pragma(value),
             7 if is("upgrade") => return Err(Bypass::Upgrade),
             8 if is("if-match") => return Err(Bypass::Precondition),
@@ -109,6 +126,8 @@ pub fn admit(request: &impl RequestHead) -> Result<Ask, Bypass> {
                 speaks = true;
                 demands.read(value);
             }
+            10 if is("connection") && unkeyed::hides(value) => return Err(Bypass::Ambiguous),
+            13 | 17 | 22 if unkeyed::claims_method(name) => return Err(Bypass::Ambiguous),
             14 if is("content-length") && value.trim_ascii() != b"0" => return Err(Bypass::Body),
             17 if is("transfer-encoding") => return Err(Bypass::Body),
             19 if is("if-unmodified-since") => return Err(Bypass::Precondition),
@@ -122,7 +141,12 @@ pub fn admit(request: &impl RequestHead) -> Result<Ask, Bypass> {
         return Err(Bypass::NoStore);
     }
     let demands = (demands != Demands::default()).then_some(demands);
-    Ok(Ask { head, authorized, demands })
+    Ok(Ask {
+        head,
+        authorized,
+        range,
+        demands,
+    })
 }
 
 /// Why an answer is not kept.
@@ -152,6 +176,8 @@ pub enum Refusal {
     NoRoom,
     /// A purge that came after the fetch began hit it.
     Purged,
+    /// It was not asked for often enough.
+    FewUses,
     /// The same is being stored by another request.
     Duplicate,
     /// An error, where something better is stored and may be served yet.
@@ -203,7 +229,7 @@ pub fn judge(
     if !shareable && response.get(&SET_COOKIE).is_some() && !hidden.contains(&SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
-    let selector = Selector::of(response).ok_or(Refusal::VaryAny)?;
+    let selector = Selector::of(response, &rules.vary_on).ok_or(Refusal::VaryAny)?;
     let date = response.get(&DATE).and_then(http_date::read);
     let stated = lifetime(&said, expires, date.unwrap_or(now.wall));
     let freshness = Freshness {

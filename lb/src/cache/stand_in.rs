@@ -26,7 +26,7 @@ impl Lead {
     pub fn stands_in(mut self, now: Now) -> Result<Hit, Self> {
         let Stored::This(object) = &self.stored else { return Err(self) };
         let purged = || self.cache.log().hits(object.began, &object.key, &object.tags);
-        if self.strict || !object.stands_in(now) || purged() {
+        if self.strict || !object.stands_in(now) || !self.cache.trusts(object, now) || purged() {
             return Err(self);
         }
         let hit = Hit::stale(object, object.freshness.over(now), Why::IfError, now);

@@ -49,12 +49,11 @@ impl Exchange {
     /// from the cache.
     pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, means: Means) -> Verdict {
         let status = response.status();
-        self.answered(status);
-        let leaves = announces_drain(response);
+        let (failed, leaves) = (failure_status(status), announces_drain(response));
+        self.answered(status, !(failed && leaves));
         if let Some(lease) = self.tries.lease.as_ref().filter(|_| leaves) {
             lease.announced_drain();
         }
-        let failed = failure_status(status);
         // Before another server is looked for: it may be what opens the circuit.
         if !(failed && leaves) {
             self.tried(!failed);
@@ -90,7 +89,7 @@ impl Exchange {
     }
 
     fn pass_on(&mut self, request: &impl RequestHead, response: &impl ResponseHead) {
-        self.purge(response);
+        self.purge(request, response);
         let asked = self.tries.asked_at.unwrap_or_else(Instant::now);
         self.store(request, response, asked);
     }

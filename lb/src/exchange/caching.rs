@@ -3,14 +3,15 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
 use super::{Exchange, Verdict};
+use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Purge, Reader, Status, Validated,
+    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Settled, Status, Validated,
 };
 use crate::reject::Refusal;
 use crate::route::{Target, render};
@@ -19,24 +20,36 @@ use crate::snapshot::CacheState;
 /// What the cache has to do with a request.
 #[derive(Default)]
 pub(super) struct Caching {
-    /// What an unsafe request may invalidate.
-    key: Option<Rendered>,
     lead: Option<Lead>,
     /// To fetch anew what the request is served stale.
     pub(super) refresh: Option<Box<Lead>>,
     filler: Option<Filler>,
+    /// What the answer has purged, and others have still to purge before it begins.
+    pub(super) settled: Option<Settled>,
     pub(super) status: Option<Status>,
 }
 
 /// A key that outlives the request head.
-struct Rendered {
+pub(super) struct Rendered {
     key: Vec<u8>,
     /// `None`: the same.
     uri: Option<Vec<u8>>,
 }
 
 impl Rendered {
-    fn key<'a>(&'a self, upstream: &'a str) -> Key<'a> {
+    pub(super) fn of(cached: &CacheState, scheme: Scheme, authority: &[u8], target: &Target<'_>) -> Self {
+        let render = |template| {
+            let mut out = Vec::with_capacity(24 + authority.len() + target.forward().len() + target.query().map_or(0, <[u8]>::len));
+            render(template, scheme.as_str(), authority, target.forward(), target.query(), &mut out);
+            out
+        };
+        Self {
+            key: render(&cached.key),
+            uri: cached.uri.as_ref().map(render),
+        }
+    }
+
+    pub(super) fn key<'a>(&'a self, upstream: &'a str) -> Key<'a> {
         Key::new(upstream, &self.key, self.uri.as_deref().unwrap_or(&self.key))
     }
 }
@@ -78,8 +91,15 @@ impl Exchange {
             self.caching.status = Some(Status::Bypass);
             return Decision::Forward;
         }
+        if self.bypasses(route.config.cache.as_ref().map_or(&[], |cache| &cache.bypass_on[..]), head) {
+            self.caching.status = Some(match *head.method() {
+                Method::GET | Method::HEAD => Status::Bypass,
+                _ => Status::Method,
+            });
+            return Decision::Forward;
+        }
         let name = upstream.upstream.name().clone();
-        let rendered = self.rendered(cached, head);
+        let rendered = Rendered::of(cached, self.client.scheme, head.authority(), &Target::parse(head.target()));
         let found = self.proxy.cache.look_up(&rendered.key(&name), head, Now::read());
         match found {
             Lookup::Hit(hit, refresh) => {
@@ -94,33 +114,12 @@ impl Exchange {
             Lookup::Lead(lead) | Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
-                self.caching.key = (!head.method().is_safe()).then_some(rendered);
                 Decision::Forward
             }
             Lookup::Unsatisfied => {
                 self.caching.status = Some(Status::Unsatisfied);
                 Decision::Refuse(self.refuse(Refusal::GatewayTimeout("Nothing that is stored may answer this request.")))
             }
-        }
-    }
-
-    fn rendered(&self, cached: &CacheState, head: &impl RequestHead) -> Rendered {
-        let target = Target::parse(head.target());
-        let render = |template| {
-            let mut out = Vec::with_capacity(16 + head.authority().len() + head.target().len());
-            render(
-                template,
-                self.client.scheme.as_str(),
-                head.authority(),
-                target.forward(),
-                target.query(),
-                &mut out,
-            );
-            out
-        };
-        Rendered {
-            key: render(&cached.key),
-            uri: cached.uri.as_ref().map(render),
         }
     }
 
@@ -176,7 +175,7 @@ impl Exchange {
         let status = response.status();
         if matches!(status.as_u16(), 500 | 502..=504) {
             let hit = self.stand_in(Some(status))?;
-            self.purge(response);
+            self.purge(request, response);
             return Some(Verdict::Serve(hit));
         }
         if status != StatusCode::NOT_MODIFIED {
@@ -189,7 +188,7 @@ impl Exchange {
         let snapshot = self.snapshot.clone();
         let cached = self.route.and_then(|index| snapshot.routes[index].cache.as_ref())?;
         let lead = self.caching.lead.take_if(|lead| lead.conditions().is_some())?;
-        self.purge(response);
+        self.purge(request, response);
         let (miss, asked) = (lead.miss(), self.tries.asked_at.unwrap_or_else(Instant::now));
         match lead.validated(request, response, &cached.rules, asked, Now::read()) {
             Validated::Right(hit) => {
@@ -224,17 +223,6 @@ impl Exchange {
                 self.caching.lead = Some(lead);
                 None
             }
-        }
-    }
-
-    /// Takes out what an answer says is not true any more. It is gone when this returns, and so before the client sees the answer.
-    pub(super) fn purge(&self, response: &impl ResponseHead) {
-        let Some(upstream) = self.upstream() else { return };
-        let name = upstream.upstream.name();
-        self.proxy.cache.purge_for(name, response);
-        let succeeded = response.status().is_success() || response.status().is_redirection();
-        if let (Some(rendered), true) = (&self.caching.key, succeeded) {
-            self.proxy.cache.purge(&Purge::Key(&rendered.key(name)));
         }
     }
 
@@ -290,11 +278,14 @@ impl Exchange {
         }
     }
 
-    /// Edits the head of a stored object, whole or arriving, for the client.
-    pub fn edit_stored(&self, object: &Object, age: u64, out: &mut impl Editor) {
-        if let Some(length) = object.content_length() {
-            out.set(&header::CONTENT_LENGTH, length);
-        }
+    /// How much of a stored object, whole or arriving, answers the request.
+    pub fn portion(&self, head: &impl RequestHead, object: &Object) -> Portion {
+        Portion::of(head, object)
+    }
+
+    /// Edits the head of a stored object, whole or arriving, for the client, who is sent so much of it.
+    pub fn edit_stored(&self, object: &Object, portion: &Portion, age: u64, out: &mut impl Editor) {
+        portion.edit(object, out);
         self.edit_prepared(age, out);
     }
 
@@ -303,10 +294,5 @@ impl Exchange {
         out.set_text(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
         self.edit_cache_status(out);
         self.edit_outgoing(out);
-    }
-
-    /// Whether the client has what is stored already (RFC 9110 §13.1.2, §13.1.3): then it gets a 304.
-    pub fn not_modified(&self, head: &impl RequestHead, object: &Object) -> bool {
-        object.status() == StatusCode::OK && crate::cache::not_modified(head, object.fields())
     }
 }

@@ -15,9 +15,6 @@ fn reply(text: &str, said: &str) -> Reply {
     Reply::text(text).header("Cache-Control", said)
 }
 
-/// How an origin fails.
-type Failing = fn() -> Reply;
-
 fn age(answer: &lb_tests::client::Response) -> u64 {
     answer.header("age").parse().unwrap()
 }
@@ -85,9 +82,12 @@ async fn c15_a_cold_key_has_nothing_to_show() {
     assert_eq!(lb.get("/").await.text(), "up", "no error was stored");
 }
 
+/// What goes wrong, and how.
+type Failure = (&'static str, fn() -> Reply);
+
 #[tokio::test]
 async fn whatever_goes_wrong_what_is_stored_stands_in() {
-    let failures: [(&str, Failing); 5] = [
+    let failures: [Failure; 5] = [
         ("500", || Reply::new(500).body("broken")),
         ("504", || Reply::new(504).body("late")),
         ("closed", Reply::close),

@@ -5,6 +5,7 @@
 mod admission;
 mod bounds;
 mod coalescing;
+mod conditions;
 mod demands;
 mod errors;
 mod invalidation;
@@ -12,7 +13,9 @@ mod keys;
 mod large;
 mod policy;
 mod purge;
+mod ranges;
 mod refreshing;
+mod safety;
 mod store;
 mod tags;
 mod users;

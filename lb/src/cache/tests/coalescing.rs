@@ -276,3 +276,34 @@ impl Drop for Guard<'_> {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[tokio::test]
+async fn below_min_uses_those_who_waited_share_an_answer_that_is_not_kept() {
+    let (cache, now) = (cache(), Now::read());
+    let rules = Rules {
+        min_uses: 3,
+        ..Rules::default()
+    };
+    for (uses, kept) in [(2, false), (3, true)] {
+        let lead = cache.lead(URI, &get(), now);
+        // The second round's leader is the third to ask.
+        let waits = (uses == 2).then(|| match cache.ask(URI, &get(), now) {
+            Lookup::Wait(follower) => follower,
+            other => panic!("{other:?}"),
+        });
+        let Answered::Store(mut filler) = lead.answer(&get(), &answer("max-age=60"), &rules, now.mono, now) else {
+            panic!("nobody gets it")
+        };
+        assert_eq!(filler.stores(), kept);
+        filler.push(Bytes::from_static(b"body"));
+        filler.finish();
+        if let Some(follower) = waits {
+            let Joined::Stream(reader) = follower.wait(&get()).await else {
+                panic!()
+            };
+            assert_eq!(read(reader).await.unwrap(), b"body");
+        }
+        assert_eq!(cache.objects(), u64::from(kept));
+    }
+    assert_idle(&cache);
+}

@@ -283,6 +283,7 @@ impl ProxyHttp for Phases {
                 return Err(Error::new_in(STORED));
             }
         }
+        exchange.settled().await;
         ctx.answer_begun = true;
         if let Some(connection) = &ctx.connection {
             if upgrade {

@@ -181,6 +181,7 @@ impl Relay {
         (key, mut server): (Key, Connection),
         mut upload: Upload,
     ) -> Ended {
+        exchange.settled().await;
         let status = server.parsed().status();
         if !client.has_client() && !exchange.feeds_others() {
             return Ended::left(None, 0);
