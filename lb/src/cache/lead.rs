@@ -220,9 +220,10 @@ impl Lead {
         self.is_duplicate(shard, object, now).then_some(Refusal::Duplicate)
     }
 
-    /// Whether the key was asked for too seldom for its answers to be stored. Counts those who get this one.
+    /// Whether the key was asked for too seldom for its answers to be stored. Counts those who get this one. Where something is stored already, it was
+    /// asked for often enough, whatever is remembered of that.
     fn is_rare(&self, shard: &mut Shard, rules: &Rules) -> bool {
-        if rules.min_uses <= 1 {
+        if rules.min_uses <= 1 || matches!(self.stored, Stored::This(_)) {
             return false;
         }
         let waiting = self.flight.lock().waiting.len();

@@ -4,13 +4,14 @@
 //! asked, for all that waited, and from then on at once for everybody, while the origin is asked in the background, once a second at most. What the
 //! origin takes back by an answer that is not for the store is stored no longer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Now;
 use super::flight::Stored;
 use super::freshness::Why;
 use super::lead::Lead;
-use super::object::Hit;
+use super::object::{Hit, Object};
 use super::policy::Refusal;
 use super::store::Removed;
 use crate::exchange::head::ResponseHead;
@@ -25,14 +26,23 @@ impl Lead {
     /// It may not: the lead goes on.
     pub fn stands_in(mut self, now: Now) -> Result<Hit, Self> {
         let Stored::This(object) = &self.stored else { return Err(self) };
-        let purged = || self.cache.log().hits(object.began, &object.key, &object.tags);
-        if self.strict || !object.stands_in(now) || !self.cache.trusts(object, now) || purged() {
+        if self.strict || !object.stands_in(now) || !self.cache.trusts(object, now) || self.is_purged(object) {
             return Err(self);
         }
         let hit = Hit::stale(object, object.freshness.over(now), Why::IfError, now);
         self.put_off(now, true);
         self.end(None, Some(&hit), |_| Removed::default());
         Ok(hit)
+    }
+
+    /// Whether a purge has taken out what was stored when the fetch began. One that only had it count as stale leaves it there; and what room was
+    /// made of is judged by the log, which does not tell these two apart.
+    fn is_purged(&self, object: &Arc<Object>) -> bool {
+        let shard = self.cache.shard(object.key.hash);
+        let there = shard
+            .get(&object.key, &object.variant)
+            .is_some_and(|stored| Arc::ptr_eq(stored, object));
+        !there && self.cache.log().hits(object.began, &object.key, &object.tags)
     }
 
     /// What is stored is not fetched anew in the background before some time has passed. `failed`: the origin gave no good answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::testing::{Head, Steps, answer, fill, get, key, pass, second};
-use super::super::{Cache, Hit, Joined, Lead, Lookup, Now, Purge, Refusal, Why};
+use super::super::{Answered, Cache, Hit, Joined, Lead, Lookup, Now, Purge, Refusal, Rules, Why};
 use super::{URI, assert_idle, cache, told};
 
 fn stored(said: &str) -> (Arc<Cache>, Now) {
@@ -160,6 +160,33 @@ fn it_does_not_stand_in_where_it_is_forbidden_or_gone() {
     let lead = cache.lead(URI, &get(), later);
     cache.purge(&Purge::Key(&key(URI)));
     assert!(lead.stands_in(later).is_err(), "it was purged");
+}
+
+#[test]
+fn what_a_purge_only_had_count_as_stale_stands_in_for_an_error() {
+    let (cache, now) = stored("max-age=60, stale-if-error=30");
+    assert_eq!(cache.soften(&Purge::Key(&key(URI))), 1);
+    let hit = cache.lead(URI, &get(), now).stands_in(now).unwrap();
+    assert_eq!(hit.staleness().map(|stale| stale.why), Some(Why::IfError));
+    assert!(served(&cache, now).1.is_none());
+    cache.purge(&Purge::Key(&key(URI)));
+    assert!(cache.lead(URI, &get(), now + second()).stands_in(now + second()).is_err());
+}
+
+#[test]
+fn what_is_stored_is_replaced_however_seldom_its_key_is_remembered() {
+    let (cache, now) = stored("max-age=1, stale-while-revalidate=20");
+    let later = now + second() * 2;
+    let rules = Rules {
+        min_uses: 5,
+        ..Rules::default()
+    };
+    let lead = served(&cache, later).1.unwrap();
+    let Answered::Store(filler) = lead.answer(&get(), &answer("max-age=60"), &rules, later.mono, later) else {
+        panic!("not stored")
+    };
+    filler.finish();
+    assert_eq!(served(&cache, later).0.staleness(), None);
 }
 
 #[test]
