@@ -18,6 +18,7 @@ const METRICS: &[&str] = &[
     "lb_upstream_requests_total",
     "lb_upstream_latency_seconds",
     "lb_upstream_active_requests",
+    "lb_upstream_concurrency_limit",
     "lb_upstream_healthy",
     "lb_upstream_ejections_total",
     "lb_upstream_panic_total",
@@ -121,7 +122,7 @@ async fn every_key_is_documented_with_its_range_and_default_and_no_other() {
 async fn every_metric_is_documented_with_its_labels_and_is_there() {
     let origin = Origin::start(|_| Reply::text("a").header("Cache-Control", "max-age=60")).await;
     let lb = Lb::start(&format!(
-        "[upstreams.app]\nservers = [{}]\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}\nmirror = {{ upstream = \"app\" }}\n",
+        "[upstreams.app]\nservers = [{}]\nadaptive_concurrency = true\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}\nmirror = {{ upstream = \"app\" }}\n",
         servers(&[origin.addr()])
     ))
     .await;
