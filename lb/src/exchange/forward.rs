@@ -376,6 +376,7 @@ impl Exchange {
         // Met here already.
         out.remove(&header::EXPECT);
         Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
+        self.edit_unkeyed(received, out);
         self.edit_fetch(out);
         if let Some(host) = upstream.and_then(|upstream| upstream.upstream.config().host.as_ref()) {
             out.set(&header::HOST, host.clone());

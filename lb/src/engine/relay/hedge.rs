@@ -18,6 +18,7 @@ use super::spare::Spare;
 use super::upload::Upload;
 use super::upstream::Connection;
 use super::{Relay, answer, mirror};
+use crate::cache::Hit;
 use crate::engine::h1::{ClientStream, Request};
 use crate::exchange::head::ResponseHead;
 use crate::exchange::{Exchange, Failure, Fall, Loser, Verdict, failure_status};
@@ -34,8 +35,10 @@ pub(super) struct Lane {
 pub(super) enum Raced {
     /// An answer to pass on.
     Won(Box<Lane>),
-    /// The answer was set aside, and another server is to be asked.
+    /// The answer was set aside or thrown away, and a server is to be asked.
     Again,
+    /// A stored object goes to the client instead.
+    Stored(Hit),
     /// Nobody is left: how the last one failed, and whether its connection had served before.
     Lost(Trouble, bool),
 }
@@ -285,6 +288,8 @@ impl Relay {
                 *spare = Some(lane.set_aside());
                 Some(Raced::Again)
             }
+            Verdict::AskAgain => Some(Raced::Again),
+            Verdict::Serve(hit) => Some(Raced::Stored(hit)),
         }
     }
 }

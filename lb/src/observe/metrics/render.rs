@@ -26,6 +26,10 @@ pub struct Gauges {
     pub cache_bytes: u64,
     /// Objects in the cache.
     pub cache_objects: u64,
+    /// Purges of the cache by this process, and by others that share it.
+    pub cache_purges: [u64; 2],
+    /// Commands and connections to the cache's Redis that failed.
+    pub cache_redis_errors: u64,
     /// Client connections.
     pub connections: u64,
 }
@@ -85,6 +89,14 @@ impl Metrics {
         let one = |value| [(labels([]), value)];
         page.gauge("lb_cache_bytes", "Bytes that stored responses take.", one(gauges.cache_bytes));
         page.gauge("lb_cache_objects", "Stored responses.", one(gauges.cache_objects));
+        let [here, others] = gauges.cache_purges;
+        let purges = [("here", here), ("others", others)].map(|(from, count)| (labels([("from", from)]), count));
+        page.counter("lb_cache_purges_total", "Purges of the cache, by whose they were.", purges);
+        page.counter(
+            "lb_cache_redis_errors_total",
+            "Commands and connections to the cache's Redis that failed.",
+            one(gauges.cache_redis_errors),
+        );
         page.gauge("lb_connections", "Client connections.", one(gauges.connections));
         let limited = (labels([("limit", "max_connections_per_ip")]), self.connections_limited.get());
         page.counter(
