@@ -18,6 +18,7 @@ const METRICS: &[&str] = &[
     "lb_upstream_requests_total",
     "lb_upstream_latency_seconds",
     "lb_upstream_active_requests",
+    "lb_upstream_concurrency_limit",
     "lb_upstream_healthy",
     "lb_upstream_ejections_total",
     "lb_upstream_panic_total",

@@ -71,10 +71,12 @@ async fn an_overloaded_server_goes_on_doing_what_it_can() {
     let (goodput, counts) = drill("adaptive_concurrency = true").await;
     assert!(goodput > 0.9, "{:.1} % of what it can do: {counts}", goodput * 100.0);
     let notes = format!(
-        "answers in time were {:.0} % of what the server can do, and {:.0} % without `adaptive_concurrency`; failed is what was refused at once, and {} that were late",
+        "answers in time were {:.0} % of what the server can do, and {:.0} % without `adaptive_concurrency`; failed is what was refused at once, and {} that were late; without it {} of {} were",
         goodput * 100.0,
         without * 100.0,
-        counts.timeout
+        counts.timeout,
+        lost.timeout,
+        lost.total()
     );
     row(
         "a server with twice its load",
