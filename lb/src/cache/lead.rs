@@ -9,12 +9,14 @@ use std::time::Instant;
 use super::fields::{CACHE_TAG, tags};
 use super::filler::Filler;
 use super::flight::{Flight, Phase};
+use super::key::StoredKey;
 use super::follow::Word;
 use super::marks::{self, Mark};
 use super::object::Object;
 use super::policy::{Refusal, Rules, judge};
 use super::purge::tag_hash;
 use super::room::Charge;
+use super::shared::{Claim, Original};
 use super::status::Miss;
 use super::store::Shard;
 use super::vary::Variant;
@@ -31,6 +33,8 @@ pub struct Lead {
     alone: bool,
     waited: bool,
     open: bool,
+    /// That others who share the second tier wait for this one.
+    pub(super) claim: Option<Claim>,
 }
 
 /// What becomes of an answer.
@@ -51,12 +55,21 @@ impl Lead {
             alone,
             waited: false,
             open: true,
+            claim: None,
         }
     }
 
     pub(super) fn after_waiting(mut self) -> Self {
         self.waited = true;
         self
+    }
+
+    pub(super) fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    pub(super) fn key(&self) -> &StoredKey {
+        &self.flight.key
     }
 
     /// Why the store had nothing.
@@ -97,7 +110,12 @@ impl Lead {
             return Answered::Pass(Refusal::NoRoom);
         }
         let charge = Charge::new(&self.cache.room, size);
-        self.fill(object, charge, now)
+        let claim = self.claim.take();
+        let original = (claim.is_some() || self.cache.shared.has_tier()).then(|| Original::new(response, claim));
+        match self.fill(object, charge, now) {
+            Answered::Store(filler) => Answered::Store(filler.keeping(original)),
+            other => other,
+        }
     }
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.

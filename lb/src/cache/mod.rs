@@ -100,7 +100,7 @@ pub use lead::{Answered, Lead};
 pub use object::{Hit, Object};
 pub use policy::{Bypass, Refusal, Rules};
 pub use purge::Purge;
-pub use shared::{Counts, Settled, Standing};
+pub use shared::{Asking, Counts, Settled, Standing, Waiting};
 pub use status::{CACHE_STATUS, Miss, Status};
 
 use flight::{Flight, Phase};
@@ -179,7 +179,7 @@ impl Cache {
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
             selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
-            shared: Shared::new(),
+            shared: Shared::new(&hashing),
             hashing,
         })
     }
@@ -292,6 +292,23 @@ impl Cache {
         self.shared.trusts(now) || object.tags.is_empty()
     }
 
+    /// Whether an object is in the store.
+    fn holds(&self, object: &Arc<Object>) -> bool {
+        let shard = self.shard(object.key.hash);
+        shard.get(&object.key, &object.variant).is_some_and(|stored| Arc::ptr_eq(stored, object))
+    }
+
+    /// Has a request that leads look in Redis before it asks the origin, if there is a second tier.
+    ///
+    /// # Errors
+    /// There is none: the lead goes on.
+    pub fn ask_others(&self, lead: Lead, rules: &Rules) -> Result<Waiting, Box<Lead>> {
+        match self.shared.has_tier() {
+            true => Ok(Waiting::Others(Box::new(Asking::new(lead, rules.clone())))),
+            false => Err(Box::new(lead)),
+        }
+    }
+
     /// A lead that nobody can join.
     fn lead_alone(self: &Arc<Self>, key: StoredKey, authorized: bool, miss: Miss) -> Lead {
         Lead::new(self, Flight::new(key, authorized, self.next_number(), false, None), miss, true)
@@ -300,8 +317,9 @@ impl Cache {
     /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
     /// stored responses that were here.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
+        let begun = self.shared.purges(purge, &self.hashing);
         let purged = self.purge_here(purge);
-        self.shared.purged(purge);
+        self.shared.purged(purge, begun);
         purged
     }
 

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -165,6 +166,19 @@ impl Object {
     /// The body, in order; empty while it is still arriving.
     pub(super) fn chunks(&self) -> &[Bytes] {
         self.body.get().map(Body::chunks).unwrap_or_default()
+    }
+
+    /// The body in one piece.
+    pub(super) fn whole_body(&self) -> Bytes {
+        match self.chunks() {
+            [one] => one.clone(),
+            chunks => chunks.concat().into(),
+        }
+    }
+
+    /// For how long it is worth keeping; `None`: no longer.
+    pub(super) fn kept_for(&self, now: Now) -> Option<Duration> {
+        self.freshness.left(now)
     }
 
     pub(super) fn declared(&self) -> Option<u64> {

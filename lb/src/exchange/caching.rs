@@ -10,7 +10,7 @@ use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Answered, Bypass, CACHE_PURGE, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Purge, Reader, Settled, Status,
+    Answered, Bypass, CACHE_PURGE, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Purge, Reader, Rules, Settled, Status, Waiting,
 };
 use crate::route::{Target, render};
 use crate::snapshot::CacheState;
@@ -24,6 +24,8 @@ pub(super) struct Caching {
     filler: Option<Filler>,
     /// What the answer has purged, and others have still to purge before it begins.
     settled: Option<Settled>,
+    /// The second tier was asked.
+    asked: bool,
     pub(super) status: Option<Status>,
 }
 
@@ -77,9 +79,10 @@ impl Exchange {
             Lookup::Stream(reader) => self.stream(reader),
             Lookup::Wait(follower) => {
                 self.caching.status = Some(Status::Collapsed(follower.miss()));
-                Decision::Wait(follower)
+                Decision::Wait(Waiting::Follower(follower))
             }
-            Lookup::Lead(lead) | Lookup::Alone(lead) => self.lead(lead),
+            Lookup::Lead(lead) => self.ask_others(lead, &cached.rules),
+            Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
                 self.caching.key = (!head.method().is_safe()).then_some(rendered);
@@ -127,6 +130,17 @@ impl Exchange {
         // It was on its way before this request came, so this one caused nothing.
         self.caching.status.get_or_insert(Status::Collapsed(crate::cache::Miss::Uri));
         Decision::Stream(reader)
+    }
+
+    /// A request that leads looks in the second tier first, once.
+    fn ask_others(&mut self, lead: Lead, rules: &Rules) -> Decision {
+        if std::mem::replace(&mut self.caching.asked, true) {
+            return self.lead(lead);
+        }
+        match self.proxy.cache.ask_others(lead, rules) {
+            Ok(waiting) => Decision::Wait(waiting),
+            Err(lead) => self.lead(*lead),
+        }
     }
 
     fn lead(&mut self, lead: Lead) -> Decision {

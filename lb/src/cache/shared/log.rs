@@ -152,6 +152,18 @@ pub(super) async fn read(link: &mut Link, after: u64, wait: Duration) -> RedisRe
     entries.map(|(id, fields)| entry(&id, fields)).collect()
 }
 
+/// Returns epoch and everything in the log.
+const WHOLE: &str = r"
+return {redis.call('HGET', bus, 'epoch'), redis.call('XRANGE', purges, '-', '+')}
+";
+
+/// The life of the log, and all that is in it.
+pub(super) async fn whole(link: &mut Link) -> RedisResult<(String, Vec<Entry>)> {
+    let (epoch, entries): (String, Vec<(String, HashMap<String, redis::Value>)>) = link.ask(&script(WHOLE), 4 * ANSWER).await?;
+    let entries = entries.into_iter().map(|(id, fields)| entry(&id, fields));
+    Ok((epoch, entries.collect::<RedisResult<_>>()?))
+}
+
 fn entry(id: &str, mut fields: HashMap<String, redis::Value>) -> RedisResult<Entry> {
     let mut field = |name: &str| fields.remove(name).unwrap_or(redis::Value::Nil);
     // Something that nobody here has written has no number that follows, and so cuts off.

@@ -31,6 +31,8 @@
 //! the log. The one case in which the promise is not kept: a writer that is cut off from Redis for longer than that while others are not.
 
 mod fence;
+mod gate;
+mod keeper;
 mod link;
 mod log;
 mod member;
@@ -39,20 +41,29 @@ mod message;
 mod model;
 mod outbox;
 mod reader;
+mod record;
+mod tier;
+mod wire;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ahash::RandomState;
 use lb_config::{Coherence, Redis};
 use redis::RedisError;
 use tokio::runtime::Runtime;
 
 pub use outbox::Settled;
+pub use tier::{Asking, Waiting};
+pub(super) use tier::{Claim, Original};
 
+use self::gate::Gate;
 use self::member::Member;
 use self::outbox::{Mode, Outbox};
+use self::tier::Tier;
+use super::purge::Target;
 use super::{Cache, Now, Purge};
 use crate::observe::metrics::Counter;
 
@@ -74,6 +85,9 @@ pub(super) struct Shared {
     /// Since when Redis has not answered; `NEVER`: it does.
     away: AtomicU64,
     running: Mutex<Option<Running>>,
+    /// What is in Redis and true.
+    gate: Gate,
+    tier: Tier,
 }
 
 /// What is counted.
@@ -87,6 +101,14 @@ pub struct Counts {
     pub purges_heard: Counter,
     /// Commands and connections to Redis that failed.
     pub errors: Counter,
+    /// Misses that were found in Redis.
+    pub tier_hits: Counter,
+    /// Misses that were not.
+    pub tier_misses: Counter,
+    /// Responses that were written to Redis.
+    pub tier_kept: Counter,
+    /// Those that were not, because too many waited.
+    pub tier_dropped: Counter,
 }
 
 #[derive(Debug)]
@@ -118,8 +140,10 @@ pub struct Standing {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(hashing: &RandomState) -> Self {
         Self {
+            gate: Gate::new(hashing),
+            tier: Tier::new(),
             outbox: Outbox::new(),
             counts: Counts::default(),
             base: Instant::now(),
@@ -129,10 +153,18 @@ impl Shared {
         }
     }
 
-    /// A purge was done here.
-    pub(super) fn purged(&self, purge: &Purge<'_>) {
+    /// A purge begins here; [`Shared::purged`] is its end.
+    pub(super) fn purges(&self, purge: &Purge<'_>, hashing: &RandomState) -> Option<u64> {
         self.counts.purges.add(1);
-        self.outbox.add(purge);
+        self.outbox.is_on().then(|| self.gate.begins(Target::new(purge, hashing)))
+    }
+
+    /// A purge was done here.
+    pub(super) fn purged(&self, purge: &Purge<'_>, begun: Option<u64>) {
+        let ticket = self.outbox.add(purge);
+        if let Some(begun) = begun {
+            self.gate.ends(begun, ticket);
+        }
     }
 
     fn moment(&self, at: Instant) -> u64 {
@@ -184,6 +216,8 @@ impl Cache {
             return;
         }
         *running = None;
+        self.shared.tier.close();
+        self.shared.gate.closes();
         self.shared.away.store(NEVER, Ordering::Relaxed);
         let Some((redis, coherence)) = with else {
             self.shared.outbox.set(Mode::Off);
@@ -212,6 +246,7 @@ impl Cache {
             .build()?;
         let me = format!("{:016x}", rand::random::<u64>());
         runtime.spawn(reader::run(Arc::clone(self), redis.clone(), me.clone(), Member::new(strict)));
+        runtime.spawn(keeper::run(Arc::clone(self), redis.clone(), self.shared.tier.open()));
         runtime.spawn(writer::run(Arc::clone(self), redis.clone(), me.clone(), strict));
         Ok(Running {
             redis: redis.clone(),
@@ -260,6 +295,7 @@ impl Cache {
         let Some(running) = running else { return };
         let (redis, me, leases) = (running.redis.clone(), running.me.clone(), running.coherence == Coherence::Strict);
         drop(running);
+        self.shared.tier.close();
         if leases && let Ok(mut link) = link::Link::connect(&redis).await {
             self.shared.distrust();
             // If this fails, it lapses.

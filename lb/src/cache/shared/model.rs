@@ -16,9 +16,12 @@ use super::fence::{Fence, Lease};
 use super::log::Entry;
 use super::member::{Member, Next, Report};
 use super::outbox::{Batch, Mode, Settled};
-use super::reader::{apply, drop_all};
+use super::reader::{apply, drop_all, opened};
+use super::writer::told;
+use crate::cache::purge::tag_hash;
+use crate::cache::store::Found as Stored;
 use crate::cache::testing::{Steps, answer, get};
-use crate::cache::{Answered, Cache, Follower, Joined, Lead, Lookup, Now, Purge, Rules};
+use crate::cache::{Answered, Cache, Follower, Joined, Key, Lead, Lookup, Now, Purge, Rules};
 
 const NODES: usize = 3;
 const URI: &str = "http://h/number";
@@ -36,6 +39,23 @@ struct Bus {
     count: u64,
     at: u64,
     known_run: u64,
+    /// What stands in the second tier: the number, and where it is said to be true.
+    tier: Option<Kept>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    number: u64,
+    epoch: String,
+    end: u64,
+}
+
+/// Where a fetch looks.
+enum Fetch {
+    /// The origin had this when it was asked.
+    Origin(u64),
+    /// Redis had this.
+    Tier(Kept),
 }
 
 impl Bus {
@@ -134,7 +154,9 @@ struct Node {
     writing: Writing,
     batch: Option<Batch>,
     connected: bool,
-    leads: VecDeque<(Lead, u64)>,
+    leads: VecDeque<(Lead, Fetch)>,
+    /// On its way to the second tier.
+    keeping: Option<Kept>,
     followers: Vec<(Follower, u64)>,
     writes: Vec<(Settled, u64)>,
 }
@@ -148,12 +170,15 @@ struct World {
     /// What the writes had written whose answers have begun.
     floor: u64,
     hits: u64,
+    /// What was found in the second tier and was true.
+    found: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Op {
     Read(usize),
     Finish(usize),
+    Keep(usize),
     Write(usize),
     Reader(usize),
     Writer(usize),
@@ -182,6 +207,7 @@ impl Node {
             batch: None,
             connected: false,
             leads: VecDeque::new(),
+            keeping: None,
             followers: Vec::new(),
             writes: Vec::new(),
         }
@@ -212,6 +238,7 @@ impl World {
             number: 0,
             floor: 0,
             hits: 0,
+            found: 0,
         }
     }
 
@@ -219,6 +246,7 @@ impl World {
         match op {
             Op::Read(at) => self.read(at),
             Op::Finish(at) => self.finish(at),
+            Op::Keep(at) => self.keep(at),
             Op::Write(at) => self.write(at),
             Op::Reader(at) => self.reader(at),
             Op::Writer(at) => self.writer(at),
@@ -230,6 +258,8 @@ impl World {
                     up: true,
                     run: self.bus.run + 1,
                     epochs: self.bus.epochs,
+                    // It may have been written to a disk that the log was not written to.
+                    tier: self.bus.tier.take(),
                     ..Bus::default()
                 };
             }
@@ -250,7 +280,12 @@ impl World {
         let (now, floor) = (self.nodes[at].now(self.time), self.floor);
         match self.nodes[at].cache.ask(URI, &get(), now) {
             Lookup::Hit(hit) => self.check(hit.body(), floor),
-            Lookup::Lead(lead) | Lookup::Alone(lead) => self.nodes[at].leads.push_back((lead, self.number)),
+            Lookup::Lead(lead) => {
+                let found = self.bus.tier.clone().filter(|_| self.bus.up);
+                let fetch = found.map_or(Fetch::Origin(self.number), Fetch::Tier);
+                self.nodes[at].leads.push_back((lead, fetch));
+            }
+            Lookup::Alone(lead) => self.nodes[at].leads.push_back((lead, Fetch::Origin(self.number))),
             Lookup::Wait(follower) => self.nodes[at].followers.push((follower, floor)),
             other => panic!("{other:?}"),
         }
@@ -259,8 +294,18 @@ impl World {
     /// The oldest fetch comes back, with what the origin had when it was asked.
     fn finish(&mut self, at: usize) {
         let now = self.nodes[at].now(self.time);
-        let Some((lead, number)) = self.nodes[at].leads.pop_front() else {
+        let Some((lead, fetch)) = self.nodes[at].leads.pop_front() else {
             return;
+        };
+        let shared = &self.nodes[at].cache.shared;
+        let tag = tag_hash(&self.nodes[at].cache.hashing, b"number");
+        let number = match fetch {
+            Fetch::Origin(number) => number,
+            Fetch::Tier(kept) if shared.trusts(now) && shared.gate.passes(&kept.epoch, kept.end, lead.key(), &[tag]) => {
+                self.found += 1;
+                kept.number
+            }
+            Fetch::Tier(_) => return self.nodes[at].leads.push_back((lead, Fetch::Origin(self.number))),
         };
         let tagged = answer("max-age=600").with("cache-tag", "number");
         if let Answered::Store(mut filler) = lead.answer(&get(), &tagged, &Rules::default(), now.mono, now) {
@@ -275,9 +320,30 @@ impl World {
                     let body = reader.next().now_or_never().unwrap().unwrap();
                     self.check(&body.into_iter().collect::<Vec<_>>(), floor);
                 }
-                Some(Joined::Lead(lead) | Joined::Alone(lead)) => self.nodes[at].leads.push_back((lead, self.number)),
+                Some(Joined::Lead(lead) | Joined::Alone(lead)) => {
+                    self.nodes[at].leads.push_back((lead, Fetch::Origin(self.number)));
+                }
                 Some(Joined::Again) | None => {}
             }
+        }
+    }
+
+    /// Has what is stored written to the second tier: first it is looked at, then it arrives.
+    fn keep(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if let Some(kept) = node.keeping.take() {
+            if self.bus.up {
+                self.bus.tier = Some(kept);
+            }
+            return;
+        }
+        let place = node.cache.shared.gate.place();
+        let key = Key::new("users", URI.as_bytes(), URI.as_bytes());
+        let hash = node.cache.hashing.hash_one(key);
+        let shard = node.cache.shard(hash);
+        if let (Some((epoch, end)), Stored::Object(object)) = (place, shard.find(hash, &key, &get())) {
+            let number = std::str::from_utf8(&object.whole_body()).unwrap().parse().unwrap();
+            node.keeping = Some(Kept { number, epoch, end });
         }
     }
 
@@ -305,6 +371,7 @@ impl World {
             Reading::Reported(sent, report) => match node.member.reported(sent, report) {
                 Next::Drop => {
                     drop_all(&node.cache, &node.member);
+                    opened(&node.cache, &node.member, &bus.epoch.to_string(), &bus.read(0));
                     Reading::Report
                 }
                 Next::Trust(until) => {
@@ -352,6 +419,7 @@ impl World {
             }
             Writing::Appended(epoch, number) => {
                 if let Some(batch) = node.batch.take() {
+                    told(&node.cache, &epoch, number, &batch);
                     node.fence.appended(now, epoch, number, batch.ticket);
                     if !self.strict {
                         outbox.finish(batch.ticket);
@@ -390,6 +458,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         10 => node.clone().prop_map(Op::Read),
         6 => node.clone().prop_map(Op::Finish),
+        4 => node.clone().prop_map(Op::Keep),
         4 => node.clone().prop_map(Op::Write),
         24 => node.clone().prop_map(Op::Reader),
         16 => node.prop_map(Op::Writer),
@@ -467,6 +536,28 @@ fn when_all_is_well_reads_are_hits_and_a_write_takes_one_round() {
         world.write(1);
         world.rest(200);
         assert_eq!(world.floor, round + 1);
+    }
+}
+
+#[test]
+fn what_one_has_kept_the_others_find_until_it_is_purged() {
+    let mut world = World::new(true, &[0; NODES]);
+    world.rest(2500);
+    let fetch = |world: &mut World, at: usize| {
+        world.read(at);
+        world.finish(at);
+        world.finish(at);
+    };
+    for round in 0..3 {
+        fetch(&mut world, 0);
+        world.keep(0);
+        world.keep(0);
+        fetch(&mut world, 1);
+        assert_eq!(world.found, round + 1);
+        world.write(2);
+        fetch(&mut world, 2);
+        assert_eq!(world.found, round + 1, "its own purge has no number yet, and counts all the same");
+        world.rest(300);
     }
 }
 

@@ -80,10 +80,16 @@ impl Outbox {
         self.finish(ticket);
     }
 
-    pub(super) fn add(&self, purge: &Purge<'_>) {
+    /// Whether there is anybody to tell.
+    pub(super) fn is_on(&self) -> bool {
+        self.lock().mode != Mode::Off
+    }
+
+    /// Leaves a note; its ticket, if there is anybody to tell.
+    pub(super) fn add(&self, purge: &Purge<'_>) -> Option<u64> {
         let mut pending = self.lock();
         if pending.mode == Mode::Off {
-            return;
+            return None;
         }
         pending.ticket += 1;
         if !pending.everything {
@@ -97,8 +103,10 @@ impl Outbox {
                 pending.everything = true;
             }
         }
+        let ticket = pending.ticket;
         drop(pending);
         self.news.notify_one();
+        Some(ticket)
     }
 
     /// What has to be waited for before an answer, if anything has.

@@ -12,6 +12,7 @@ use super::log::{self, Entry};
 use super::member::{Member, Next};
 use super::message;
 use crate::cache::Cache;
+use crate::cache::purge::Target;
 
 /// How long news are waited for before it reports all the same: that renews the lease, and notices a log that has gone.
 const REPORT: Duration = Duration::from_millis(400);
@@ -37,6 +38,7 @@ async fn follow(cache: &Arc<Cache>, redis: &Redis, me: &str, member: &mut Member
         match member.reported(sent, report) {
             Next::Drop => {
                 drop_all(cache, member);
+                open(cache, &mut link, member).await?;
                 continue;
             }
             Next::Trust(until) => shared.trust_until(until),
@@ -55,20 +57,45 @@ async fn follow(cache: &Arc<Cache>, redis: &Redis, me: &str, member: &mut Member
 
 /// Does what others have purged. `false`: some is missing.
 pub(super) fn apply(cache: &Arc<Cache>, me: &str, member: &mut Member, entries: &[Entry]) -> bool {
+    let shared = &cache.shared;
     for entry in entries {
         if !member.read(entry.number) {
             drop_all(cache, member);
             return false;
         }
         // What this `lb` has sent it has done before.
+        let hashing = &cache.hashing;
+        // First what is in Redis, then what is here: whoever asks in between finds the newer of the two.
+        message::read(&entry.message, |purge| shared.gate.hears(entry.number, &Target::new(purge, hashing)));
         if entry.from != me {
             message::read(&entry.message, |purge| {
-                cache.shared.counts.purges_heard.add(1);
+                shared.counts.purges_heard.add(1);
                 cache.purge_here(purge);
             });
         }
+        shared.gate.done(entry.number);
     }
     true
+}
+
+/// Reads the log from its beginning: what it says of responses in Redis.
+async fn open(cache: &Arc<Cache>, link: &mut Link, member: &Member) -> Result<(), RedisError> {
+    let (epoch, entries) = log::whole(link).await?;
+    opened(cache, member, &epoch, &entries);
+    Ok(())
+}
+
+pub(super) fn opened(cache: &Arc<Cache>, member: &Member, epoch: &str, entries: &[Entry]) {
+    if epoch != member.epoch() {
+        // It will be noticed with the next report.
+        return;
+    }
+    let floor = entries.first().map_or(member.last(), |first| first.number.saturating_sub(1));
+    let mut purges = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.number <= member.last()) {
+        message::read(&entry.message, |purge| purges.push((entry.number, Target::new(purge, &cache.hashing))));
+    }
+    cache.shared.gate.opens(epoch, floor, purges.into_iter(), member.last());
 }
 
 /// It may have missed something: what is stored may be older than what the others have purged.
@@ -76,6 +103,7 @@ pub(super) fn drop_all(cache: &Arc<Cache>, member: &Member) {
     if member.leases() {
         cache.shared.distrust();
     }
+    cache.shared.gate.closes();
     let dropped = cache.purge_here(&crate::cache::Purge::All);
     if dropped > 0 {
         tracing::info!(
