@@ -1,8 +1,8 @@
 //! Whether what was found in Redis may be served: whether a purge is about it that came after it.
 //!
 //! Each record says where the log of purges ended when it was known to be true. This end knows all purges after that number: those that it has read,
-//! those of its own that have a number by now, and those of its own that have none yet. The last kind counts against every record, however
-//! new it may be: it was fetched before, or it is thrown away for nothing.
+//! and those of its own that have not come back to it through the log yet. The last kind counts against every record, however new it may be: it was
+//! fetched before, or it is thrown away for nothing.
 //!
 //! What is not remembered any more counts as a purge of everything, as it does for fetches ([`Log`]). In another life of the log, numbers mean
 //! nothing, and no record of a life before is served.
@@ -30,7 +30,7 @@ struct State {
     done: u64,
     /// Those of this `lb` by their tickets.
     own: Log,
-    /// All up to this ticket have a number.
+    /// All up to this ticket have come back out of the log.
     told: u64,
     /// Those of this `lb` that are being done.
     underway: Vec<(u64, Target)>,
@@ -72,26 +72,16 @@ impl Gate {
         }
     }
 
-    /// Purges of this `lb`, up to that ticket, have that number.
-    pub(super) fn told(&self, epoch: &str, number: u64, targets: impl Iterator<Item = Target>, ticket: u64) {
-        let mut state = self.lock();
-        if state.epoch == epoch {
-            targets.for_each(|target| state.heard.add(number, &target));
-        } else {
-            // The log has begun another life, of which nothing is known here yet: not before it was read from its beginning.
-            state.epoch.clear();
-        }
-        state.told = ticket.max(state.told);
-    }
-
     /// A purge has come out of the log.
     pub(super) fn hears(&self, number: u64, target: &Target) {
         self.lock().heard.add(number, target);
     }
 
-    /// All purges up to that number are done here.
-    pub(super) fn done(&self, number: u64) {
-        self.lock().done = number;
+    /// All purges up to that number are done here, and those of this `lb` up to that ticket are among them.
+    pub(super) fn done(&self, number: u64, own: Option<u64>) {
+        let mut state = self.lock();
+        state.done = number;
+        state.told = own.unwrap_or(0).max(state.told);
     }
 
     /// The log is known from its beginning: all that it has up to `end`, which is all there was since `floor`.
@@ -178,17 +168,10 @@ mod tests {
         assert!(!passes(&gate, "a", 0));
         gate.ends(id, Some(1));
         assert!(!passes(&gate, "a", 0), "it has no number yet");
-        gate.told("a", 4, [by_tag(b"t")].into_iter(), 1);
+        gate.hears(4, &by_tag(b"t"));
+        gate.done(4, Some(1));
         assert!(!passes(&gate, "a", 3) && passes(&gate, "a", 4));
         gate.hears(5, &by_tag(b"t"));
         assert!(!passes(&gate, "a", 4) && passes(&gate, "a", 5));
-    }
-
-    #[test]
-    fn a_number_of_another_life_closes_it() {
-        let gate = Gate::new(&hashing());
-        gate.opens("a", 0, std::iter::empty(), 0);
-        gate.told("b", 1, [by_tag(b"x")].into_iter(), 1);
-        assert!(!passes(&gate, "a", 9) && !passes(&gate, "b", 9));
     }
 }

@@ -17,7 +17,6 @@ use super::log::Entry;
 use super::member::{Member, Next, Report};
 use super::outbox::{Batch, Mode, Settled};
 use super::reader::{apply, drop_all, opened};
-use super::writer::told;
 use crate::cache::purge::tag_hash;
 use crate::cache::store::Found as Stored;
 use crate::cache::testing::{Steps, answer, get};
@@ -34,7 +33,7 @@ struct Bus {
     epoch: u64,
     epochs: u64,
     end: u64,
-    log: VecDeque<(u64, usize, Vec<u8>)>,
+    log: VecDeque<(u64, usize, u64, Vec<u8>)>,
     leases: BTreeMap<usize, (u64, u64)>,
     count: u64,
     at: u64,
@@ -75,10 +74,10 @@ impl Bus {
         }
     }
 
-    fn append(&mut self, from: usize, message: Vec<u8>, now: u64) -> (String, u64) {
+    fn append(&mut self, from: usize, batch: &Batch, now: u64) -> (String, u64) {
         self.script(now);
         self.end += 1;
-        self.log.push_back((self.end, from, message));
+        self.log.push_back((self.end, from, batch.ticket, batch.message.clone()));
         (self.epoch.to_string(), self.end)
     }
 
@@ -121,9 +120,10 @@ impl Bus {
 
     fn read(&self, after: u64) -> Vec<Entry> {
         let later = self.log.iter().filter(|(number, ..)| *number > after);
-        let entry = |(number, from, message): &(u64, usize, Vec<u8>)| Entry {
+        let entry = |(number, from, ticket, message): &(u64, usize, u64, Vec<u8>)| Entry {
             number: *number,
             from: from.to_string(),
+            ticket: *ticket,
             message: message.clone(),
         };
         later.map(entry).collect()
@@ -371,7 +371,7 @@ impl World {
             Reading::Reported(sent, report) => match node.member.reported(sent, report) {
                 Next::Drop => {
                     drop_all(&node.cache, &node.member);
-                    opened(&node.cache, &node.member, &bus.epoch.to_string(), &bus.read(0));
+                    opened(&node.cache, &at.to_string(), &node.member, &bus.epoch.to_string(), &bus.read(0));
                     Reading::Report
                 }
                 Next::Trust(until) => {
@@ -408,7 +408,7 @@ impl World {
                 node.batch = node.batch.take().or_else(|| outbox.take());
                 node.writing = match &node.batch {
                     Some(batch) if node.connected => {
-                        let (epoch, number) = bus.append(at, batch.message.clone(), *time);
+                        let (epoch, number) = bus.append(at, batch, *time);
                         Writing::Appended(epoch, number)
                     }
                     _ => {
@@ -419,7 +419,6 @@ impl World {
             }
             Writing::Appended(epoch, number) => {
                 if let Some(batch) = node.batch.take() {
-                    told(&node.cache, &epoch, number, &batch);
                     node.fence.appended(now, epoch, number, batch.ticket);
                     if !self.strict {
                         outbox.finish(batch.ticket);

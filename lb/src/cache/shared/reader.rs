@@ -38,7 +38,7 @@ async fn follow(cache: &Arc<Cache>, redis: &Redis, me: &str, member: &mut Member
         match member.reported(sent, report) {
             Next::Drop => {
                 drop_all(cache, member);
-                open(cache, &mut link, member).await?;
+                open(cache, &mut link, me, member).await?;
                 continue;
             }
             Next::Trust(until) => shared.trust_until(until),
@@ -73,29 +73,32 @@ pub(super) fn apply(cache: &Arc<Cache>, me: &str, member: &mut Member, entries: 
                 cache.purge_here(purge);
             });
         }
-        shared.gate.done(entry.number);
+        shared.gate.done(entry.number, (entry.from == me).then_some(entry.ticket));
     }
     true
 }
 
 /// Reads the log from its beginning: what it says of responses in Redis.
-async fn open(cache: &Arc<Cache>, link: &mut Link, member: &Member) -> Result<(), RedisError> {
+async fn open(cache: &Arc<Cache>, link: &mut Link, me: &str, member: &Member) -> Result<(), RedisError> {
     let (epoch, entries) = log::whole(link).await?;
-    opened(cache, member, &epoch, &entries);
+    opened(cache, me, member, &epoch, &entries);
     Ok(())
 }
 
-pub(super) fn opened(cache: &Arc<Cache>, member: &Member, epoch: &str, entries: &[Entry]) {
+pub(super) fn opened(cache: &Arc<Cache>, me: &str, member: &Member, epoch: &str, entries: &[Entry]) {
     if epoch != member.epoch() {
         // It will be noticed with the next report.
         return;
     }
     let floor = entries.first().map_or(member.last(), |first| first.number.saturating_sub(1));
     let mut purges = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.number <= member.last()) {
+    // Those behind the last one will be done yet; that they count already is no harm.
+    for entry in entries {
         message::read(&entry.message, |purge| purges.push((entry.number, Target::new(purge, &cache.hashing))));
     }
+    let own = entries.iter().filter(|entry| entry.from == me).map(|entry| entry.ticket).max();
     cache.shared.gate.opens(epoch, floor, purges.into_iter(), member.last());
+    cache.shared.gate.done(member.last(), own);
 }
 
 /// It may have missed something: what is stored may be older than what the others have purged.

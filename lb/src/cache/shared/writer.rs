@@ -9,10 +9,8 @@ use redis::RedisResult;
 use super::fence::Fence;
 use super::link::Link;
 use super::log;
-use super::message;
 use super::outbox::Batch;
 use crate::cache::Cache;
-use crate::cache::purge::Target;
 
 /// Between two looks whether the others have done it: at first, and at most.
 const LOOK: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(20));
@@ -55,13 +53,6 @@ pub(super) async fn run(cache: Arc<Cache>, redis: Redis, me: String, waits: bool
     }
 }
 
-/// What was told has a number now, which counts for what is found in Redis.
-pub(super) fn told(cache: &Cache, epoch: &str, number: u64, batch: &Batch) {
-    let mut targets = Vec::new();
-    message::read(&batch.message, |purge| targets.push(Target::new(purge, &cache.hashing)));
-    cache.shared.gate.told(epoch, number, targets.into_iter(), batch.ticket);
-}
-
 impl Writer {
     async fn step(&mut self, redis: &Redis) -> RedisResult<()> {
         let cache = Arc::clone(&self.cache);
@@ -78,9 +69,8 @@ impl Writer {
         };
         self.batch = self.batch.take().or_else(|| cache.shared.outbox.take());
         if let Some(batch) = &self.batch {
-            let (epoch, number) = log::append(&mut link, &self.me, &batch.message).await?;
+            let (epoch, number) = log::append(&mut link, &self.me, batch).await?;
             cache.shared.counts.purges_told.add(1);
-            told(&cache, &epoch, number, batch);
             match &mut self.fence {
                 Some(fence) => fence.appended(Instant::now(), epoch, number, batch.ticket),
                 None => cache.shared.outbox.finish(batch.ticket),
