@@ -4,6 +4,7 @@
 
 mod fast;
 mod strict;
+mod tier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
