@@ -191,6 +191,20 @@ async fn redis_killed_stopped_and_started_again_fails_no_request() {
 }
 
 #[tokio::test]
+async fn a_cluster_and_sentinels_will_do() {
+    let primary = Redis::start().await;
+    for redis in [primary.sentinel().await, Redis::cluster().await] {
+        for coherence in ["fast", "strict"] {
+            let url = redis.url();
+            let group = Group::at(&url, Redis::stopped(), 2, coherence).await;
+            group.fill("/tagged").await;
+            let number = group.write(0, "/tagged").await;
+            group.until_all_show("/tagged", number).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reload_begins_and_ends_the_sharing() {
     let mut group = Group::start(2, "fast").await;
     let config = std::fs::read_to_string(group.lbs[1].config_path()).unwrap();
