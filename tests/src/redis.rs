@@ -22,8 +22,8 @@ pub struct Redis {
 #[derive(Debug)]
 enum Kind {
     Server,
-    /// A cluster of itself.
-    Cluster,
+    /// A cluster of itself, whose nodes would talk to each other on this port.
+    Cluster(Port),
     /// A sentinel that watches the primary on this port.
     Sentinel(u16),
 }
@@ -38,7 +38,7 @@ impl Redis {
 
     /// Starts a cluster of one node.
     pub async fn cluster() -> Redis {
-        let mut redis = Redis::of(Kind::Cluster);
+        let mut redis = Redis::of(Kind::Cluster(Port::pick()));
         redis.restart().await;
         assert_eq!(redis.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await, "+OK\r\n");
         until("the cluster is whole", async || {
@@ -77,7 +77,7 @@ impl Redis {
         let address = self.port.address();
         match self.kind {
             Kind::Server => format!("redis://{address}"),
-            Kind::Cluster => format!("redis-cluster://{address}"),
+            Kind::Cluster(_) => format!("redis-cluster://{address}"),
             Kind::Sentinel(_) => format!("redis-sentinel://{address}/main"),
         }
     }
@@ -95,9 +95,8 @@ impl Redis {
             command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
             command.arg(self.folder.path());
         }
-        if matches!(self.kind, Kind::Cluster) {
-            // Its nodes talk to each other on another port, which is 10000 above unless it is told otherwise.
-            command.args(["--cluster-enabled", "yes"]);
+        if let Kind::Cluster(bus) = &self.kind {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.number().to_string()]);
         }
         self.process = Some(Process::spawn("redis", command, self.folder.path(), Stdout::File));
         until("Redis answers", async || {
