@@ -4,9 +4,11 @@ CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
 TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base
 BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
+SUITE_PACKAGES = nodejs npm
 FUZZ_SECONDS  ?= 60
+SUITE         ?=
 
-.PHONY: run build test lint drills fuzz bench clean help
+.PHONY: run build test conformance lint drills fuzz bench clean help
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -19,9 +21,15 @@ build: ## the release binaries
 	@$(CARGO) build --release --locked -p lb -p backend
 
 test: ## every test there is, with throw-away PostgreSQL and Redis
-	@scripts/install.sh $(TEST_PACKAGES)
+	@scripts/install.sh $(TEST_PACKAGES) $(SUITE_PACKAGES)
 	@$(CARGO) build --locked -p lb -p backend
 	@tests/with-servers.sh $(CARGO) test --locked --workspace
+	@scripts/conformance.sh
+
+conformance: ## the public suite for HTTP caches, against its recorded score (SUITE=CHECKOUT: the tests of a checkout of it)
+	@scripts/install.sh $(BUILD_PACKAGES) $(SUITE_PACKAGES)
+	@$(CARGO) build --locked -p lb
+	@SUITE=$(SUITE) scripts/conformance.sh
 
 lint: ## formatting and clippy, warnings are errors
 	@scripts/install.sh $(BUILD_PACKAGES)

@@ -13,7 +13,8 @@ done
 still=()
 for package in "${missing[@]}"; do
   case $package in
-    cmake | nginx | haproxy | wrk | redis-server | g++ | curl) command -v "$package" >/dev/null || still+=("$package") ;;
+    cmake | nginx | haproxy | wrk | redis-server | g++ | curl | npm) command -v "$package" >/dev/null || still+=("$package") ;;
+    nodejs) command -v node >/dev/null || still+=("$package") ;;
     dnsmasq-base) [ -x /usr/sbin/dnsmasq ] || command -v dnsmasq >/dev/null || still+=("$package") ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || still+=("$package") ;;
     *) still+=("$package") ;;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lb_tests::client::Request;
 use lb_tests::load::Load;
 use lb_tests::redis::Redis;
-use lb_tests::wait::{until, until_some};
+use lb_tests::wait::until;
 
 use super::{Group, lb, read};
 
@@ -84,17 +84,10 @@ async fn one_that_has_missed_more_than_the_log_has_drops_all() {
     group.fill("/tagged").await;
     group.fill("/plain").await;
     group.lbs[1].process.signal(lb_tests::process::Signal::STOP);
+    let before = group.told().await;
     let number = group.write(0, "/tagged").await;
-    until("the log has the purge", async || {
-        group.redis.ask(&["XLEN", "{lb}:purges"]).await == ":1\r\n"
-    })
-    .await;
+    until("the log has the purge", async || group.told().await > before).await;
     // As if more had come than is kept.
-    group.write(0, "/other").await;
-    until("the log has the next one", async || {
-        group.redis.ask(&["XLEN", "{lb}:purges"]).await == ":2\r\n"
-    })
-    .await;
     group.redis.ask(&["XTRIM", "{lb}:purges", "MAXLEN", "0"]).await;
     let again = group.write(0, "/other").await;
     assert!(again > number);
@@ -213,12 +206,9 @@ async fn a_reload_begins_and_ends_the_sharing() {
     group.lbs[1].reload(&alone).await;
     assert!(group.lbs[1].status().await["cache"]["redis"].is_null());
     group.fill("/tagged").await;
+    let before = group.told().await;
     group.write(0, "/tagged").await;
-    until_some(Duration::from_secs(30), "the first has told it", async || {
-        let told = group.redis.ask(&["XLEN", "{lb}:purges"]).await;
-        (told == ":1\r\n").then_some(())
-    })
-    .await;
+    until("the first has told it", async || group.told().await > before).await;
     assert!(group.lbs[1].get("/tagged").await.is_hit(), "it is alone");
     let url = group.redis.url();
     group.lbs[1].reload(&format!("[cache]\nredis = \"{url}\"\n\n{alone}")).await;

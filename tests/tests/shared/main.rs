@@ -78,6 +78,12 @@ impl Group {
         answer.text().parse().unwrap()
     }
 
+    /// The number of the last purge in the log.
+    async fn told(&self) -> u64 {
+        let answer = self.redis.ask(&["HGET", "{lb}:bus", "end"]).await;
+        answer.lines().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
     /// Waits until all of them show what was written.
     async fn until_all_show(&self, target: &str, number: u64) {
         for lb in &self.lbs {

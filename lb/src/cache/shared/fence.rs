@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long a lease is waited for that is not renewed.
 pub(super) const LAPSE: Duration = Duration::from_secs(2);
+/// Two tries that failed and are further apart say nothing of the time between them: Redis may have been there, and given a lease to somebody.
+pub(super) const GAP: Duration = Duration::from_secs(1);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -21,8 +23,8 @@ pub(super) struct Fence {
     /// When each lease's number was first seen.
     seen: HashMap<String, (u64, Instant)>,
     waiting: VecDeque<Waiting>,
-    /// Since when Redis has not answered.
-    away: Option<Instant>,
+    /// Since when tries have failed one after the other, and when the last one did.
+    away: Option<(Instant, Instant)>,
 }
 
 #[derive(Debug)]
@@ -98,18 +100,24 @@ impl Fence {
         lapsed.map(|(member, (count, _))| (member.clone(), *count)).collect()
     }
 
-    /// Redis does not answer, and has not done so since that moment.
-    pub(super) fn failed(&mut self, since: Instant) {
-        self.away.get_or_insert(since);
-    }
-
-    /// Whether Redis has been away for so long that nobody can have a lease: then nothing has to be waited for.
-    pub(super) fn gives_up(&mut self, now: Instant) -> bool {
-        let gives_up = self.away.is_some_and(|since| now >= since + LAPSE);
+    /// A try to reach Redis has failed. Whether it has been away for so long that nobody can have a lease: then nothing has to be waited for.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        let since = match self.away {
+            Some((since, last)) if now <= last + GAP => since,
+            _ => now,
+        };
+        self.away = Some((since, now));
+        let gives_up = now >= since + LAPSE;
         if gives_up {
             self.waiting.clear();
         }
         gives_up
+    }
+
+    /// Whether its last try failed, not so long ago that it says nothing.
+    #[cfg(test)]
+    pub(super) fn is_trying(&self, now: Instant) -> bool {
+        self.away.is_some_and(|(_, last)| now <= last + GAP)
     }
 
     fn met(&mut self, now: Instant, epoch: &str) -> Instant {
@@ -190,9 +198,11 @@ mod tests {
         let now = Instant::now();
         let mut fence = Fence::new("me");
         fence.appended(now, "a".to_owned(), 5, 50);
-        fence.failed(now);
-        fence.failed(now + LAPSE);
-        assert!(!fence.gives_up(now + LAPSE - Duration::from_millis(1)) && fence.waits());
-        assert!(fence.gives_up(now + LAPSE) && !fence.waits());
+        let at = |millis| now + Duration::from_millis(millis);
+        assert!(!fence.failed(at(0)) && !fence.failed(at(1000)) && !fence.failed(at(1999)));
+        assert!(fence.waits());
+        assert!(fence.failed(at(2000)) && !fence.waits());
+        assert!(!fence.failed(at(3001)), "it may have been there in between");
+        assert!(!fence.failed(at(4000)) && !fence.failed(at(5000)) && fence.failed(at(5001)));
     }
 }

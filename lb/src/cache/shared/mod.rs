@@ -28,7 +28,8 @@
 //! When Redis is away, leases lapse, and what has tags is fetched from the servers; nothing fails. A writer waits for 2 s from when Redis has stopped to
 //! answer, and after that only for one more try that fails: nobody has a lease by then. When Redis is back, the first who reports finds that no lease was renewed for too long, and
 //! begins another life of the log, by which everybody drops what was stored before: a write may have been answered meanwhile that is not in
-//! the log. The one case in which the promise is not kept: a writer that is cut off from Redis for longer than that while others are not.
+//! the log. The one case in which the promise is not kept: a writer that is cut off from Redis for longer than that while others are not (or while Redis
+//! comes and goes faster than it is tried, which is every 100 ms).
 
 mod fence;
 mod gate;

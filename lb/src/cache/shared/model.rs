@@ -251,7 +251,7 @@ impl World {
             Op::Reader(at) => self.reader(at),
             Op::Writer(at) => self.writer(at),
             Op::Sleep(time) => self.time += time,
-            Op::Down => self.bus.up = false,
+            Op::Down => self.down(),
             Op::Up => self.bus.up = true,
             Op::Restart => {
                 self.bus = Bus {
@@ -265,6 +265,17 @@ impl World {
             }
             Op::Trim => self.bus.log.clear(),
         }
+    }
+
+    /// Redis goes away. Whoever was trying to reach it has noticed by then that it was there: it does not come and go faster than it is tried.
+    fn down(&mut self) {
+        for at in 0..NODES {
+            let trying = |world: &Self| world.nodes[at].fence.is_trying(world.nodes[at].now(world.time).mono);
+            while self.bus.up && trying(self) {
+                self.writer(at);
+            }
+        }
+        self.bus.up = false;
     }
 
     fn check(&mut self, text: &[Bytes], floor: u64) {
@@ -399,8 +410,7 @@ impl World {
         match std::mem::replace(&mut node.writing, Writing::Idle) {
             Writing::Idle if !bus.up => {
                 node.connected = false;
-                node.fence.failed(now);
-                if self.strict && node.fence.gives_up(now) {
+                if node.fence.failed(now) && self.strict {
                     outbox.finish(outbox.last());
                 }
             }

@@ -105,9 +105,7 @@ impl Writer {
     /// was stored before, and these tickets need not wait. Later ones need another try that fails.
     fn failed(&mut self, last: u64) {
         let Some(fence) = &mut self.fence else { return };
-        let now = Instant::now();
-        fence.failed(self.cache.shared.away_since().unwrap_or(now));
-        if fence.gives_up(now) {
+        if fence.failed(Instant::now()) {
             self.cache.shared.outbox.finish(last);
         }
     }
