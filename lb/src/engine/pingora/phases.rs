@@ -279,6 +279,7 @@ impl ProxyHttp for Phases {
             Verdict::Relay => {}
             Verdict::Retry | Verdict::AskAgain => return Err(Error::new_up(RETRY_STATUS)),
             Verdict::Serve(hit) => {
+                exchange.settled().await;
                 ctx.instead = Some(hit);
                 return Err(Error::new_in(STORED));
             }
