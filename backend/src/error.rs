@@ -7,15 +7,20 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::auth::Refusal;
 use crate::store::StoreError;
 use crate::users::FieldError;
 
 /// After how many seconds a client should ask again when the database is away.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// How to log in (RFC 6750, section 3), for every 401.
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="users""#);
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer realm="users", error="invalid_token""#);
 
 /// One refusal.
 #[derive(Debug, Clone)]
@@ -23,6 +28,8 @@ pub struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    /// `Retry-After` or `WWW-Authenticate`, where another value is due than is usual for the status.
+    hint: Option<HeaderValue>,
     /// For the log only: it may name hosts, files and SQL.
     cause: Option<String>,
 }
@@ -34,6 +41,7 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
+            hint: None,
             cause: None,
         }
     }
@@ -49,6 +57,45 @@ impl Problem {
     /// 404 for a user.
     pub fn no_such_user() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such user")
+    }
+
+    /// 401: nobody has said who is asking.
+    pub fn not_logged_in() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "this needs an access token: Authorization: Bearer …")
+    }
+
+    /// 401: what should say who is asking does not.
+    pub fn invalid_token() -> Self {
+        Self {
+            hint: Some(INVALID_TOKEN),
+            ..Self::new(StatusCode::UNAUTHORIZED, "the access token is not valid, or no longer")
+        }
+    }
+
+    /// 403: whoever is asking may not.
+    pub fn forbidden(detail: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// 404: there is no logging in at this server.
+    pub fn no_login() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "this server runs without JWT_SECRET, so nobody can log in")
+    }
+
+    /// 400: the key is none.
+    pub fn malformed_key() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "expected one Idempotency-Key of 1 to 255 visible ASCII characters",
+        )
+    }
+
+    /// 422: the key belongs to another request.
+    pub fn another_request() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this Idempotency-Key was used before, with another body",
+        )
     }
 
     /// 412: the user is not, or no longer, the one that the client means.
@@ -125,8 +172,13 @@ struct Body<'a> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        let hint = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, CHALLENGE)),
+            _ => None,
+        };
+        if let Some((name, usual)) = hint {
+            response.headers_mut().insert(name, self.hint.clone().unwrap_or(usual));
         }
         response.extensions_mut().insert(self);
         response
@@ -139,6 +191,24 @@ impl From<StoreError> for Problem {
             StoreError::EmailTaken => Self::new(StatusCode::CONFLICT, "another user has this e-mail address"),
             StoreError::Unavailable(cause) => Self::unavailable("the database does not answer; try again", Some(cause)),
             StoreError::Broken(cause) => Self::internal(cause),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "the e-mail address or the password is wrong"),
+            Refusal::NoSession => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "the refresh token is not valid, or no longer; log in again",
+            ),
+            Refusal::TooMany(wait) => Self {
+                hint: Some(wait.as_secs().max(1).into()),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins; try again later")
+            },
+            Refusal::Busy => Self::unavailable("too many passwords are being checked; try again", None),
+            Refusal::Store(error) => error.into(),
         }
     }
 }

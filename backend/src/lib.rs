@@ -7,12 +7,15 @@
 //! | [`serve`] | sockets, signals, draining |
 //! | [`http`] | methods, headers, status codes; turns requests into calls and results into responses |
 //! | [`users`] | what a user is, and what a request may say about one |
-//! | [`store`] | SQL |
+//! | [`auth`] | passwords, tokens, sessions |
+//! | [`store`] | SQL and Redis |
 //!
 //! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there) and [`log`].
 
+pub mod auth;
 pub mod error;
 pub mod http;
+pub mod idempotency;
 pub mod log;
 pub mod serve;
 pub mod settings;

@@ -21,10 +21,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use crate::auth::Auth;
 use crate::http::{App, Service};
 use crate::log::Log;
-use crate::settings::{Auth, Settings};
-use crate::store::{self, MigrationError, Store};
+use crate::settings::{AuthSettings, Settings, Who};
+use crate::store::{self, MigrationError, Redis, Sessions, Store};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -37,6 +38,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Pause between two tries to prepare the database.
 const PREPARE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two times that what is over is removed.
+const SWEEP_PAUSE: Duration = Duration::from_secs(600);
 
 /// Serves until `stop` says why to stop.
 pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
@@ -46,11 +49,12 @@ pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'st
         .with_context(|| format!("cannot listen on {host} port {port}"))?;
     let addr = listener.local_addr()?;
     info!(%addr, "listening on {addr}");
-    match settings.auth {
-        Auth::Off => warn!("AUTH=off: everybody who reaches this address may change everything"),
+    if settings.http.who == Who::Nobody {
+        warn!("AUTH=off: everybody who reaches this address may change everything");
     }
     let store = store::open(&settings.database);
-    let app = Arc::new(App::new(Arc::clone(&store), &settings.http, log));
+    let auth = settings.auth.map(|auth| logins(auth, &store)).transpose()?;
+    let app = Arc::new(App::new(Arc::clone(&store), auth, &settings.http, log));
     let drain = async {
         let why = stop.await;
         info!(drain_delay = ?settings.drain_delay, "stopping because of {why}");
@@ -62,7 +66,10 @@ pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'st
     tokio::select! {
         outcome = &mut prepared => {
             outcome?;
-            served.await;
+            tokio::select! {
+                () = sweep(store.as_ref()) => {}
+                () = &mut served => {}
+            }
         }
         () = &mut served => {}
     }
@@ -86,6 +93,25 @@ async fn prepare(store: &dyn Store, migrate: bool) -> anyhow::Result<()> {
             Err(refused) => return Err(refused.into()),
         }
         sleep(PREPARE_PAUSE).await;
+    }
+}
+
+/// Sessions are kept in Redis, or where the users are.
+fn logins(settings: AuthSettings, store: &Arc<dyn Store>) -> anyhow::Result<Auth> {
+    let sessions: Arc<dyn Sessions> = match settings.redis {
+        Some(client) => Arc::new(Redis::new(client)?),
+        None => Arc::clone(store) as _,
+    };
+    Ok(Auth::new(Arc::clone(store), sessions, settings.secret.as_bytes()))
+}
+
+/// Removes what is over, now and then and for ever. That several servers do so disturbs nobody.
+async fn sweep(store: &dyn Store) {
+    loop {
+        sleep(SWEEP_PAUSE).await;
+        if let Err(e) = store.sweep().await {
+            warn!("cannot remove what is over: {e}");
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! [`Name`] and [`Email`] can only be made by their checks, so a value of one of these types is right wherever it turns up. A
 //! request's body is first read as [`Fields`], which takes anything that is a JSON object and remembers all that is wrong with
-//! it; only then it becomes a [`NewUser`] or a [`Change`], or the list of all its mistakes.
+//! it; only then it becomes a [`NewUser`], a [`Change`] or [`Credentials`], or the list of all its mistakes.
 
 mod fields;
 
 pub use fields::Fields;
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// One user, as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,6 +33,38 @@ pub struct NewUser {
     pub name: Name,
     /// The e-mail address.
     pub email: Email,
+    /// To log in with. A user without one cannot.
+    pub password: Option<Password>,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Change the own data.
+    User,
+    /// Change everybody's, and add users.
+    Admin,
+}
+
+/// A user with what only logging in needs.
+pub struct Account {
+    /// The user.
+    pub user: User,
+    /// What the user may do.
+    pub role: Role,
+    /// Counts the passwords that the user had.
+    pub credentials: i64,
+    /// Of the password, if there is one.
+    pub password_hash: Option<String>,
+}
+
+/// What somebody claims to be the e-mail address and password of a user.
+pub struct Credentials {
+    /// Any text.
+    pub email: String,
+    /// Any text.
+    pub password: String,
 }
 
 /// What to change of a user; `None` leaves the value as it is.
@@ -129,6 +163,30 @@ impl Email {
     }
 }
 
+/// A new password: 8 to 128 characters, whichever they are (NIST SP 800-63B, section 3.1.1.2, asks for nothing else).
+pub struct Password(String);
+
+impl Password {
+    /// Checks the length.
+    pub fn new(text: &str) -> Result<Self, String> {
+        match text.chars().count() {
+            8..=128 => Ok(Self(text.to_owned())),
+            length => Err(format!("expected 8 to 128 characters, found {length}")),
+        }
+    }
+
+    /// The password.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
 fn is_local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte)
 }
@@ -153,6 +211,17 @@ mod tests {
         for wrong in ["", "   ", "\u{a0}", "a\u{0}b", "a\u{1b}[2J"] {
             assert!(Name::new(wrong).is_err(), "{wrong:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_password_is_counted_in_characters_and_never_shown() {
+        for right in ["12345678", "        ", &"ü".repeat(128)] {
+            assert!(Password::new(right).is_ok(), "{right:?} was refused");
+        }
+        for wrong in ["", "1234567", &"x".repeat(129)] {
+            assert!(Password::new(wrong).is_err(), "{wrong:?} was taken");
+        }
+        assert!(!format!("{:?}", Password::new("a secret").expect("long enough")).contains("secret"));
     }
 
     #[test]

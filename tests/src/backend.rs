@@ -139,6 +139,7 @@ fn launch(name: &str, port: &Port, folder: &Path, environment: &[(String, String
         "CACHE_TTL",
         "GRPC_PORT",
         "EVENTS_URL",
+        "JWT_SECRET",
     ] {
         command.env_remove(variable);
     }

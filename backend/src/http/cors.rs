@@ -1,10 +1,13 @@
 //! Cross-origin resource sharing (<https://fetch.spec.whatwg.org/#http-cors-protocol>): which other sites' pages may call the API.
 
 use axum::http::Method;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, LOCATION, ORIGIN, RETRY_AFTER};
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::users::IDEMPOTENCY_KEY;
 use crate::settings::Cors;
 
 /// How long a browser may remember the answer to a preflight request.
@@ -29,8 +32,9 @@ pub(super) fn layer(cors: &Cors) -> Option<CorsLayer> {
             IF_MATCH,
             IF_NONE_MATCH,
             HeaderName::from_static("x-request-id"),
+            IDEMPOTENCY_KEY.clone(),
         ])
-        .expose_headers([ETAG, LOCATION, RETRY_AFTER])
+        .expose_headers([ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(MAX_AGE);
     Some(layer)
 }

@@ -3,8 +3,10 @@
 //! Every answer, also one of the router itself, passes [`observe`], which writes the bodies of errors, the security headers, the
 //! request's line in the log and its metrics.
 
+mod auth;
 mod body;
 mod caching;
+mod caller;
 mod client;
 mod conditions;
 mod cors;
@@ -25,13 +27,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{future::RouteFuture, get};
+use axum::routing::{future::RouteFuture, get, post};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::auth::Auth;
 use crate::log::Log;
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, Who};
 use crate::store::Store;
 use caching::Caching;
 use metrics::Metrics;
@@ -39,6 +42,9 @@ use metrics::Metrics;
 /// What the handlers work with.
 pub struct App {
     store: Arc<dyn Store>,
+    who: Who,
+    /// Where nobody has to log in, it may be that nobody can.
+    auth: Option<Auth>,
     caching: Caching,
     cors: Option<tower_http::cors::CorsLayer>,
     trusted_proxies: Vec<IpNet>,
@@ -49,10 +55,12 @@ pub struct App {
 
 impl App {
     /// Puts it together; connects to nothing.
-    pub fn new(store: Arc<dyn Store>, settings: &HttpSettings, log: Log) -> Self {
+    pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, settings: &HttpSettings, log: Log) -> Self {
         Self {
             store,
-            caching: Caching::new(settings.cache_ttl),
+            who: settings.who,
+            auth,
+            caching: Caching::new(settings.cache_ttl, settings.who),
             cors: cors::layer(&settings.cors),
             trusted_proxies: settings.trusted_proxies.clone(),
             metrics: Metrics::new(),
@@ -82,6 +90,11 @@ fn router(app: &Arc<App>) -> Router {
             "/users/{id}",
             get(users::show).put(users::replace).patch(users::change).delete(users::remove),
         )
+        .route("/auth/register", post(auth::register))
+        .route("/auth/login", post(auth::login))
+        .route("/auth/refresh", post(auth::refresh))
+        .route("/auth/logout", post(auth::logout))
+        .route("/auth/me", get(auth::me))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(CatchPanicLayer::new());
     let routes = match &app.cors {

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{CONNECTION, HeaderName};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -25,8 +26,9 @@ const CLIENT_GONE: u16 = 499;
 const X_LB_DRAIN: HeaderName = HeaderName::from_static("x-lb-drain");
 
 /// The outermost layer.
-pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let mut entry = Entry::open(&app, &request);
+    request.extensions_mut().insert(Client(entry.client));
     let version = request.version();
     let mut response = match body::refuse_announced(request).await {
         Ok(request) => next.run(request).await,
@@ -45,6 +47,20 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     }
     entry.close(response.status());
     response
+}
+
+/// Who asked, as far as trusted proxies tell.
+#[derive(Clone, Copy)]
+pub(super) struct Client(pub(super) IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let client = parts.extensions.get().copied();
+        // Every request has passed `observe`.
+        client.ok_or_else(|| Problem::internal("a request without a client".into()))
+    }
 }
 
 /// A request under way. Its line is written and it is counted when this is dropped, whatever became of it.

@@ -6,18 +6,23 @@ use axum::Json as Reply;
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::body::Json;
+use super::caller::{Reader, Writer};
 use super::query::Part;
 use super::{App, caching, conditions, number};
+use crate::auth::Refusal;
 use crate::error::Problem;
-use crate::store::Changed;
-use crate::users::{Change, User};
+use crate::idempotency::Key;
+use crate::store::{Changed, Created};
+use crate::users::{Change, FieldError, User};
 
 type Answer = Result<Response, Problem>;
+
+pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The id in `/users/{id}`. What cannot be the id of a user is the path of no user: 404.
 pub(super) struct Id(i64);
@@ -48,7 +53,7 @@ struct Behind {
     next: Option<i64>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, part: Part) -> Answer {
+pub(super) async fn list(State(app): State<Arc<App>>, _: Reader, headers: HeaderMap, part: Part) -> Answer {
     let mut response = match part {
         Part::Page { page, limit, offset } => {
             let (users, total) = app.store.page(offset, limit).await?;
@@ -64,11 +69,11 @@ pub(super) async fn list(State(app): State<Arc<App>>, part: Part) -> Answer {
             Reply(Behind { users, limit, next }).into_response()
         }
     };
-    app.caching.list_read(response.headers_mut());
+    app.caching.list_read(&headers, response.headers_mut());
     Ok(response)
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap) -> Answer {
+pub(super) async fn show(State(app): State<Arc<App>>, _: Reader, Id(id): Id, headers: HeaderMap) -> Answer {
     let user = app.store.user(id).await?.ok_or_else(Problem::no_such_user)?;
     let mut response = if conditions::is_known(&headers, &user) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -76,34 +81,92 @@ pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id, headers: Heade
         Reply(&user).into_response()
     };
     response.headers_mut().insert(ETAG, conditions::etag(&user));
-    app.caching.user_read(response.headers_mut(), id);
+    app.caching.user_read(&headers, response.headers_mut(), id);
     Ok(response)
 }
 
-pub(super) async fn create(State(app): State<Arc<App>>, Json(fields): Json) -> Answer {
+/// Whoever may add a user; the id, where one has to log in.
+pub(super) struct Adder(Option<i64>);
+
+impl FromRequestParts<Arc<App>> for Adder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let writer = Writer::from_request_parts(parts, app).await?;
+        writer.may_add()?;
+        Ok(Self(writer.id()))
+    }
+}
+
+/// The user that a request is to change, by somebody who may.
+pub(super) struct Target(i64);
+
+impl FromRequestParts<Arc<App>> for Target {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let writer = Writer::from_request_parts(parts, app).await?;
+        let Id(id) = Id::from_request_parts(parts, app).await?;
+        writer.may_change(id)?;
+        Ok(Self(id))
+    }
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, Adder(caller): Adder, headers: HeaderMap, Json(fields): Json) -> Answer {
+    let key = key(&headers, caller)?;
     let new = fields.into_new_user().map_err(Problem::invalid)?;
-    let user = app.store.create(&new).await?;
-    let location = HeaderValue::try_from(format!("/users/{}", user.id)).map_err(|e| Problem::internal(e.to_string()))?;
-    let mut response = (
-        StatusCode::CREATED,
-        [(ETAG, conditions::etag(&user)), (LOCATION, location)],
-        Reply(user),
-    )
-        .into_response();
+    let created = match &app.auth {
+        Some(auth) => auth.register(&new, key).await?,
+        None if new.password.is_some() => return Err(Problem::invalid(vec![no_passwords()])),
+        None => {
+            let once = match key {
+                Some(key) => Some(key.once(&new, None).await.map_err(Refusal::from)?),
+                None => None,
+            };
+            app.store.create(&new, None, once.as_ref()).await?
+        }
+    };
+    let user = match created {
+        Created::Now(user) => user,
+        // As it was answered then, whatever has become of the user since: the request is the same, and a new user's version always is.
+        Created::Before(id) => User {
+            id,
+            name: new.name.as_str().to_owned(),
+            email: new.email.as_str().to_owned(),
+            version: 1,
+        },
+        Created::Another => return Err(Problem::another_request()),
+    };
+    let headers = [(ETAG, conditions::etag(&user)), (LOCATION, location(user.id)?)];
+    let mut response = (StatusCode::CREATED, headers, Reply(user)).into_response();
     caching::created(response.headers_mut());
     Ok(response)
 }
 
-pub(super) async fn replace(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap, Json(fields): Json) -> Answer {
-    let new = fields.into_new_user().map_err(Problem::invalid)?;
-    let change = Change {
-        name: Some(new.name),
-        email: Some(new.email),
-    };
+fn key(headers: &HeaderMap, caller: Option<i64>) -> Result<Option<Key>, Problem> {
+    let mut fields = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(one), None) => Key::parse(one.as_bytes(), caller).map(Some).ok_or_else(Problem::malformed_key),
+        (Some(_), Some(_)) => Err(Problem::malformed_key()),
+    }
+}
+
+fn no_passwords() -> FieldError {
+    FieldError::new("password", "this server runs without JWT_SECRET, so nobody can log in with one")
+}
+
+/// Where a user is found.
+pub(super) fn location(id: i64) -> Result<HeaderValue, Problem> {
+    HeaderValue::try_from(format!("/users/{id}")).map_err(|e| Problem::internal(e.to_string()))
+}
+
+pub(super) async fn replace(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap, Json(fields): Json) -> Answer {
+    let change = fields.into_replacement().map_err(Problem::invalid)?;
     update(&app, id, &change, &headers).await
 }
 
-pub(super) async fn change(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap, Json(fields): Json) -> Answer {
+pub(super) async fn change(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap, Json(fields): Json) -> Answer {
     let change = fields.into_change().map_err(Problem::invalid)?;
     if !change.is_empty() {
         return update(&app, id, &change, &headers).await;
@@ -128,7 +191,7 @@ fn changed(user: User) -> Response {
     ([(ETAG, conditions::etag(&user))], Reply(user)).into_response()
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap) -> Answer {
     done(app.store.delete(id, &conditions::condition(&headers, id)).await?)?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     caching::changed(response.headers_mut(), id);

@@ -25,17 +25,30 @@ pub enum Command {
     /// Bring the database's schema up to date
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://app@db.internal/users backend migrate")]
     Migrate(MigrateArgs),
+    /// Make an administrator, the password read from standard input
+    #[command(after_help = CREATE_ADMIN_HELP)]
+    CreateAdmin(CreateAdminArgs),
 }
 
 const SERVE_HELP: &str = "\
 Not supported by this version, which refuses to start when one of them is set:
-  DATABASE_REPLICA_URLS, REDIS_URL, JWT_SECRET, GRPC_PORT, EVENTS_URL
+  DATABASE_REPLICA_URLS, GRPC_PORT, EVENTS_URL
+
+Everybody who is to log in needs JWT_SECRET, the same at every server. The first administrator comes from `backend create-admin`.
 
 Durations are written with their unit: 250ms, 2s, 5m, 1h.
 SIGTERM and SIGINT: /ready answers 503 for DRAIN_DELAY, then what is under way is finished.
 
 Example:
-  AUTH=off PORT=3001 DATABASE_URL=postgres://app@db.internal/users backend serve";
+  JWT_SECRET=$(openssl rand -base64 32) DATABASE_URL=postgres://app@db.internal/users backend serve
+  AUTH=off PORT=3001 backend serve";
+
+const CREATE_ADMIN_HELP: &str = "\
+The password is the first line of standard input, 8 to 128 characters long. A user who has the e-mail address already becomes an
+administrator with that password; the user's sessions end.
+
+Example:
+  backend create-admin --email ada@example.com < password.txt";
 
 /// Options of `backend serve`.
 #[derive(Debug, Args)]
@@ -52,9 +65,15 @@ pub struct ServeArgs {
     /// Do not bring the schema up to date at start
     #[arg(long)]
     pub no_migrate: bool,
-    /// Who must log in: writes, all or off. This version supports off only
+    /// Who must log in: writes (whoever changes something), all (whoever reads, too) or off
     #[arg(long, env = "AUTH", default_value = "writes", hide_env_values = true)]
     pub auth: String,
+    /// Signs access tokens; the same at every server, at least 32 bytes. Needed unless AUTH=off
+    #[arg(long, env = "JWT_SECRET", default_value = "", hide_env_values = true)]
+    pub jwt_secret: String,
+    /// Where sessions are kept, as redis://HOST:PORT/DB; empty: in the database
+    #[arg(long, env = "REDIS_URL", default_value = "", hide_env_values = true)]
+    pub redis_url: String,
     /// How long lb may serve a read from its cache
     #[arg(long, env = "CACHE_TTL", default_value = "300s", hide_env_values = true)]
     pub cache_ttl: String,
@@ -75,6 +94,23 @@ pub struct ServeArgs {
 /// Options of `backend migrate`.
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Options of `backend create-admin`.
+#[derive(Debug, Args)]
+pub struct CreateAdminArgs {
+    /// The administrator's e-mail address
+    #[arg(long)]
+    pub email: String,
+    /// What to call a new one; by default what stands before the @
+    #[arg(long)]
+    pub name: Option<String>,
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,

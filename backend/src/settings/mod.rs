@@ -16,11 +16,13 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tracing::level_filters::LevelFilter;
 
-pub use args::{Cli, Command, DatabaseArgs, LogArgs, MigrateArgs, ServeArgs};
+pub use args::{Cli, Command, CreateAdminArgs, DatabaseArgs, LogArgs, MigrateArgs, ServeArgs};
 
-/// Settings that a later version will have. Until then, one that is set stops the start: a user who asks for a Redis cache or
-/// for signed tokens must not believe to have them.
-const UNSUPPORTED: [&str; 5] = ["DATABASE_REPLICA_URLS", "REDIS_URL", "JWT_SECRET", "GRPC_PORT", "EVENTS_URL"];
+use crate::users::{Email, Name};
+
+/// Settings that a later version will have. Until then, one that is set stops the start: a user who asks for replicas or
+/// events must not believe to have them.
+const UNSUPPORTED: [&str; 3] = ["DATABASE_REPLICA_URLS", "GRPC_PORT", "EVENTS_URL"];
 
 /// Everything that `backend serve` needs to know.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// Bring the schema up to date at start.
     pub migrate: bool,
-    /// Who must log in.
-    pub auth: Auth,
+    /// What logging in needs, where one can.
+    pub auth: Option<AuthSettings>,
     /// What the HTTP side needs.
     pub http: HttpSettings,
     /// How long requests are still accepted once the process was told to stop.
@@ -45,9 +47,38 @@ pub struct Settings {
 
 /// Who must log in before the API does what it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
+pub enum Who {
     /// Nobody.
-    Off,
+    Nobody,
+    /// Whoever changes something.
+    Writers,
+    /// Whoever reads, too.
+    Everybody,
+}
+
+/// What logging in needs.
+#[derive(Debug)]
+pub struct AuthSettings {
+    /// Signs access tokens, at all servers and for `lb`.
+    pub secret: Secret,
+    /// Where sessions are kept; without it, in the database.
+    pub redis: Option<redis::Client>,
+}
+
+/// Bytes that are nobody's business.
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// Which database, and how many connections to it.
@@ -82,6 +113,8 @@ pub struct PoolSettings {
 /// What the HTTP side needs to know.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
+    /// Who must log in.
+    pub who: Who,
     /// How long a shared cache may keep a read.
     pub cache_ttl: Duration,
     /// Which pages may call the API.
@@ -145,7 +178,8 @@ impl Settings {
         }
         let host = check.value("HOST", &args.host, value::host);
         let port = check.value("PORT", &args.port, |text| value::number(text, 0, u16::MAX));
-        let auth = check.value("AUTH", &args.auth, value::auth);
+        let who = check.value("AUTH", &args.auth, value::auth);
+        let auth = check.auth(args, who);
         let cache_ttl = check.value("CACHE_TTL", &args.cache_ttl, value::duration);
         let cors = check.value("CORS_ORIGINS", &args.cors_origins, value::cors);
         let trusted_proxies = check.value("TRUSTED_PROXIES", &args.trusted_proxies, value::networks);
@@ -154,6 +188,7 @@ impl Settings {
         let database = check.database(&args.database);
         let complete = || {
             let http = HttpSettings {
+                who: who?,
                 cache_ttl: cache_ttl?,
                 cors: cors?,
                 trusted_proxies: trusted_proxies?,
@@ -170,6 +205,18 @@ impl Settings {
             })
         };
         check.finish(complete)
+    }
+
+    /// Checks the arguments of `backend create-admin`.
+    pub fn create_admin(args: &CreateAdminArgs) -> Result<(DatabaseSettings, LogSettings, Name, Email), Mistakes> {
+        let mut check = Check::default();
+        let email = check.user("--email", &args.email, Email::new);
+        // Without a name, what stands before the @: it is never longer than a name may be.
+        let name = args.name.as_deref().or_else(|| args.email.split('@').next()).unwrap_or_default();
+        let name = email.is_some().then(|| check.user("--name", name, Name::new)).flatten();
+        let database = check.database(&args.database);
+        let log = check.log(&args.log);
+        check.finish(|| Some((database?, log?, name?, email?)))
     }
 
     /// Checks the arguments of `backend migrate`.
@@ -194,6 +241,13 @@ impl Check {
             .ok()
     }
 
+    /// For what the API checks as well, and words by itself.
+    fn user<T>(&mut self, name: &str, text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        parse(text)
+            .map_err(|why| self.mistakes.push(format!("{name}: {why}; found {text:?}")))
+            .ok()
+    }
+
     fn log(&mut self, args: &LogArgs) -> Option<LogSettings> {
         let format = self.value("LOG_FORMAT", &args.log_format, value::log_format);
         let level = self.value("LOG_LEVEL", &args.log_level, value::log_level);
@@ -204,10 +258,7 @@ impl Check {
     }
 
     fn database(&mut self, args: &DatabaseArgs) -> Option<DatabaseSettings> {
-        // The URL may hold a password, so it is not repeated.
-        let database = value::database(&args.database_url)
-            .map_err(|expected| self.mistakes.push(format!("DATABASE_URL: expected {expected}")))
-            .ok();
+        let database = self.hidden("DATABASE_URL", value::database(&args.database_url));
         let max_connections = self.value("DATABASE_MAX_CONNECTIONS", &args.database_max_connections, |text| {
             value::number(text, 1, 10_000)
         });
@@ -219,6 +270,38 @@ impl Check {
             idle_timeout: idle_timeout?,
         };
         Some(DatabaseSettings { database: database?, pool })
+    }
+
+    /// For values that are not repeated, because they are secrets or may hold one.
+    fn hidden<T>(&mut self, name: &str, outcome: Result<T, value::Expected>) -> Option<T> {
+        outcome
+            .map_err(|expected| self.mistakes.push(format!("{name}: expected {expected}")))
+            .ok()
+    }
+
+    /// The inner `None`: nobody can log in.
+    fn auth(&mut self, args: &ServeArgs, who: Option<Who>) -> Option<Option<AuthSettings>> {
+        let redis = match args.redis_url.as_str() {
+            "" => None,
+            url => Some(self.hidden("REDIS_URL", value::redis(url))),
+        };
+        let needed = matches!(who, Some(Who::Writers | Who::Everybody));
+        if args.jwt_secret.is_empty() && !needed {
+            return match redis {
+                None => Some(None),
+                Some(redis) => {
+                    let unused = "JWT_SECRET beside it, because this version keeps nothing but sessions in Redis";
+                    self.hidden::<()>("REDIS_URL", redis.map_or(Ok(()), |_| Err(unused.into())))?;
+                    None
+                }
+            };
+        }
+        let secret = self.hidden("JWT_SECRET", value::secret(&args.jwt_secret))?;
+        let redis = match redis {
+            None => None,
+            Some(redis) => Some(redis?),
+        };
+        Some(Some(AuthSettings { secret, redis }))
     }
 
     /// `complete` gives `None` only when a value was wrong, and then there is a mistake.
@@ -244,10 +327,32 @@ mod tests {
         Settings::serve(&args, |name| environment.contains(&name).then(|| "x".into()))
     }
 
+    const SECRET: &str = "--jwt-secret=0123456789abcdef0123456789abcdef";
+
     #[test]
-    fn without_a_word_about_auth_it_does_not_start() {
-        let mistakes = serve(&[], &[]).expect_err("AUTH is not off").to_string();
-        assert!(mistakes.contains("AUTH=off") && mistakes.contains("not built yet"), "{mistakes}");
+    fn whoever_wants_logins_has_to_say_with_which_secret() {
+        let mistakes = serve(&[], &[]).expect_err("there is no secret").to_string();
+        assert!(mistakes.starts_with("JWT_SECRET: expected at least 32 bytes"), "{mistakes}");
+        assert!(serve(&["--auth=all"], &[]).is_err());
+        let short = serve(&["--auth=off", "--jwt-secret=too-short"], &[])
+            .expect_err("it is short")
+            .to_string();
+        assert!(short.starts_with("JWT_SECRET") && !short.contains("too-short"), "{short}");
+        let settings = serve(&[SECRET], &[]).expect("that is all it needs");
+        assert_eq!(settings.http.who, Who::Writers);
+        assert!(
+            settings
+                .auth
+                .is_some_and(|auth| auth.redis.is_none() && !format!("{auth:?}").contains("0123"))
+        );
+    }
+
+    #[test]
+    fn a_redis_that_nothing_would_be_kept_in_is_refused() {
+        let redis = "--redis-url=redis://127.0.0.1:6379";
+        assert!(serve(&["--auth=off", redis], &[]).is_err());
+        let settings = serve(&["--auth=off", SECRET, redis], &[]).expect("sessions are kept there");
+        assert!(settings.auth.is_some_and(|auth| auth.redis.is_some()));
     }
 
     #[test]
@@ -258,10 +363,24 @@ mod tests {
             "--drain-delay=5",
             "--log-level=loud",
             "--database-url=mysql://u:secret@h",
+            "--redis-url=http://u:secret@h",
+            "--jwt-secret=x",
         ];
-        let mistakes = serve(&wrong, &["REDIS_URL"]).expect_err("all of it is wrong").to_string();
+        let mistakes = serve(&wrong, &["GRPC_PORT"]).expect_err("all of it is wrong").to_string();
         let names: Vec<&str> = mistakes.lines().filter_map(|line| line.split(':').next()).collect();
-        assert_eq!(names, ["REDIS_URL", "PORT", "AUTH", "DRAIN_DELAY", "LOG_LEVEL", "DATABASE_URL"]);
+        assert_eq!(
+            names,
+            [
+                "GRPC_PORT",
+                "PORT",
+                "AUTH",
+                "REDIS_URL",
+                "JWT_SECRET",
+                "DRAIN_DELAY",
+                "LOG_LEVEL",
+                "DATABASE_URL"
+            ]
+        );
         assert!(!mistakes.contains("secret"), "{mistakes}");
     }
 

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 use tracing::level_filters::LevelFilter;
 
-use super::{Auth, Cors, Database, LogFormat};
+use super::{Cors, Database, LogFormat, Secret, Who};
 
 /// What was expected instead.
 pub(super) type Expected = String;
@@ -57,14 +57,29 @@ pub(super) fn host(text: &str) -> Result<String, Expected> {
     }
 }
 
-pub(super) fn auth(text: &str) -> Result<Auth, Expected> {
+pub(super) fn auth(text: &str) -> Result<Who, Expected> {
     match text {
-        "off" => Ok(Auth::Off),
-        "writes" | "all" => Err("off, because authentication is not built yet; \
-            to run without it, so that everybody who reaches the port may change everything, start with AUTH=off"
-            .into()),
+        "off" => Ok(Who::Nobody),
+        "writes" => Ok(Who::Writers),
+        "all" => Ok(Who::Everybody),
         _ => Err("writes, all or off".into()),
     }
+}
+
+/// As long as the hash at least (RFC 7518, section 3.2): a shorter one could be guessed from a single token.
+pub(super) fn secret(text: &str) -> Result<Secret, Expected> {
+    match text.len() {
+        32.. => Ok(Secret(text.as_bytes().to_owned())),
+        length => Err(format!(
+            "at least 32 bytes, the same at every server, as from: openssl rand -base64 32 (or AUTH=off, where nobody has to log in); \
+            found {length}"
+        )),
+    }
+}
+
+pub(super) fn redis(url: &str) -> Result<redis::Client, Expected> {
+    // What the library says of a wrong one may repeat it, and there may be a password in it.
+    redis::Client::open(url).map_err(|_| "a URL such as redis://127.0.0.1:6379/0; rediss: (with TLS) is not supported".into())
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, Expected> {

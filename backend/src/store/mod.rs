@@ -8,6 +8,8 @@ mod error;
 mod migrate;
 mod pool;
 mod postgres;
+mod redis;
+mod sessions;
 mod sqlite;
 
 use std::sync::Arc;
@@ -17,9 +19,11 @@ use async_trait::async_trait;
 pub use error::StoreError;
 pub use migrate::MigrationError;
 pub use pool::PoolStatus;
+pub use redis::Redis;
+pub use sessions::{Failures, Owner, Sessions};
 
 use crate::settings::{Database, DatabaseSettings};
-use crate::users::{Change, NewUser, User};
+use crate::users::{Account, Change, Email, NewUser, Role, User};
 
 /// The result of a call to the store.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -29,7 +33,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Calls may come from any number of tasks and processes at once. A call that returns `Ok` after a write has made it durable.
 /// Every call ends within a bounded time: [`StoreError::Unavailable`] when the database is too slow, too busy or away.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Accounts + Sessions {
     /// One user.
     async fn user(&self, id: i64) -> Result<Option<User>>;
 
@@ -39,8 +43,11 @@ pub trait Store: Send + Sync {
     /// Users by id, from the first one above `id`, at most `limit`.
     async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>>;
 
-    /// Adds a user. [`StoreError::EmailTaken`] comes from the database's constraint, so that of two at once only one succeeds.
-    async fn create(&self, user: &NewUser) -> Result<User>;
+    /// Adds a user, with the hash of the password when there is one, unless it was done `once` before. [`StoreError::EmailTaken`] comes from
+    /// the database's constraint, so that of two at once only one succeeds.
+    ///
+    /// Ids become visible in their order: who has seen one will see no lower one appear, so that a listing by id skips nobody.
+    async fn create(&self, user: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created>;
 
     /// Changes a user, if its version is one that `condition` allows: checked and changed in one statement.
     async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>>;
@@ -57,12 +64,61 @@ pub trait Store: Send + Sync {
     /// Brings the schema up to date; safe when several processes do it at once.
     async fn migrate(&self) -> std::result::Result<(), MigrationError>;
 
+    /// Removes what is over: sessions, counted failures, idempotency keys.
+    async fn sweep(&self) -> Result<()>;
+
     /// Connections and statements, for the metrics.
     fn pool(&self) -> PoolStatus;
 
     /// Gives all connections back to the database. Later calls fail.
     async fn close(&self);
 }
+
+/// What only logging in needs to know of users.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// The user with this e-mail address, compared without case.
+    async fn account_of(&self, email: &Email) -> Result<Option<Account>>;
+
+    /// One user.
+    async fn account(&self, id: i64) -> Result<Option<Account>>;
+
+    /// Puts a new hash of the same password in the place of the old one, if that is still there.
+    async fn rehash(&self, id: i64, old: &str, new: &str) -> Result<()>;
+
+    /// Adds an administrator, or makes one of the user with this e-mail address, whose sessions and old password no longer count.
+    async fn make_admin(&self, user: &NewUser, password_hash: &str) -> Result<User>;
+}
+
+/// A request that may come several times and must act once.
+#[derive(Debug)]
+pub struct Once {
+    /// By which it is known when it comes again.
+    pub key: [u8; 32],
+    /// By which another request under the same key is told.
+    pub fingerprint: [u8; 32],
+}
+
+/// What came of adding a user.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The user was added now.
+    Now(User),
+    /// The user of this id was added when the same request came before.
+    Before(i64),
+    /// Another request came under this key before.
+    Another,
+}
+
+impl Created {
+    /// What was written under the key before: fingerprint and user.
+    fn before((kept, user): (Vec<u8>, i64), fingerprint: &[u8]) -> Self {
+        if kept == fingerprint { Self::Before(user) } else { Self::Another }
+    }
+}
+
+/// How long keys are remembered, in seconds.
+const KEY_LIFETIME: i64 = 24 * 3600;
 
 /// Which versions of a user a write may meet.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -94,6 +150,19 @@ pub enum Changed<T> {
     Missing,
     /// The user's version is not one that the condition allows.
     Refused,
+}
+
+/// A row of what only logging in needs: id, name, e-mail, version, role, credentials, hash.
+type AccountRow = (i64, String, String, i64, String, i64, Option<String>);
+
+fn account((id, name, email, version, role, credentials, password_hash): AccountRow) -> Account {
+    Account {
+        user: User { id, name, email, version },
+        // The column holds one of the two.
+        role: if role == "admin" { Role::Admin } else { Role::User },
+        credentials,
+        password_hash,
+    }
 }
 
 /// Makes the store that the settings ask for. Connects to nothing yet.

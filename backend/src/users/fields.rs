@@ -5,21 +5,25 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Change, Email, FieldError, Name, NewUser};
+use super::{Change, Credentials, Email, FieldError, Name, NewUser, Password};
 
 /// Mistakes beyond this number are not listed: a body of 10 MB could hold a million unknown fields.
 const MOST_MISTAKES: usize = 20;
+/// What is wrong with a field that no request knows.
+const UNKNOWN: &str = "unknown field";
 
-/// What a request's object says: the fields that are known, and the mistakes found while reading.
-#[derive(Debug, Default)]
+/// The fields that any request knows.
+const KNOWN: [&str; 4] = ["name", "email", "password", "refresh_token"];
+
+/// What a request's object says: the fields that some request knows, and the mistakes found while reading.
+#[derive(Default)]
 pub struct Fields {
-    name: Given,
-    email: Given,
+    given: [Given; KNOWN.len()],
     mistakes: Vec<FieldError>,
 }
 
 /// The value of a known field.
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Given {
     #[default]
     Absent,
@@ -29,36 +33,87 @@ enum Given {
 }
 
 impl Fields {
-    /// All that a new user needs (also for PUT, which replaces all of an old one).
+    /// A new user, who need not be able to log in.
     pub fn into_new_user(mut self) -> Result<NewUser, Vec<FieldError>> {
-        let name = self.needed("name", |fields| &mut fields.name, Name::new);
-        let email = self.needed("email", |fields| &mut fields.email, Email::new);
+        self.only("name, email and password");
+        let (name, email) = (self.needed("name", Name::new), self.needed("email", Email::new));
+        let password = self.optional("password", Password::new);
         match (name, email) {
-            (Some(name), Some(email)) if self.mistakes.is_empty() => Ok(NewUser { name, email }),
+            (Some(name), Some(email)) if self.mistakes.is_empty() => Ok(NewUser { name, email, password }),
             _ => Err(self.mistakes),
         }
     }
 
+    /// A new user who is going to log in.
+    pub fn into_registration(mut self) -> Result<NewUser, Vec<FieldError>> {
+        if matches!(self.of("password"), Given::Absent) {
+            self.mistake("password", "expected text, found nothing");
+        }
+        self.into_new_user()
+    }
+
+    /// All of a user, to replace what there is.
+    pub fn into_replacement(mut self) -> Result<Change, Vec<FieldError>> {
+        self.only("name and email");
+        let (name, email) = (self.needed("name", Name::new), self.needed("email", Email::new));
+        self.done(Change { name, email })
+    }
+
     /// Any part of a user.
     pub fn into_change(mut self) -> Result<Change, Vec<FieldError>> {
-        let name = self.optional("name", |fields| &mut fields.name, Name::new);
-        let email = self.optional("email", |fields| &mut fields.email, Email::new);
-        if self.mistakes.is_empty() {
-            Ok(Change { name, email })
-        } else {
-            Err(self.mistakes)
+        self.only("name and email");
+        let (name, email) = (self.optional("name", Name::new), self.optional("email", Email::new));
+        self.done(Change { name, email })
+    }
+
+    /// What somebody logs in with. Whether it is right is not decided by its form.
+    pub fn into_credentials(mut self) -> Result<Credentials, Vec<FieldError>> {
+        self.only("email and password");
+        let (email, password) = (self.needed("email", any), self.needed("password", any));
+        self.done(Credentials {
+            email: email.unwrap_or_default(),
+            password: password.unwrap_or_default(),
+        })
+    }
+
+    /// The refresh token alone.
+    pub fn into_refresh_token(mut self) -> Result<String, Vec<FieldError>> {
+        self.only("refresh_token");
+        let token = self.needed("refresh_token", any);
+        self.done(token.unwrap_or_default())
+    }
+
+    fn done<T>(self, value: T) -> Result<T, Vec<FieldError>> {
+        if self.mistakes.is_empty() { Ok(value) } else { Err(self.mistakes) }
+    }
+
+    /// Takes all other fields for mistakes. `known` is for people.
+    fn only(&mut self, known: &str) {
+        for mistake in self.mistakes.iter_mut().filter(|mistake| mistake.detail == UNKNOWN) {
+            mistake.detail = format!("{UNKNOWN}; known here: {known}");
+        }
+        for field in KNOWN {
+            if !known.contains(field) && !matches!(std::mem::take(self.of(field)), Given::Absent) {
+                self.mistake(field, format!("{UNKNOWN}; known here: {known}"));
+            }
         }
     }
 
-    fn needed<T>(&mut self, field: &str, of: fn(&mut Self) -> &mut Given, check: fn(&str) -> Result<T, String>) -> Option<T> {
-        if matches!(of(self), Given::Absent) {
+    fn of(&mut self, field: &str) -> &mut Given {
+        let at = KNOWN.iter().position(|known| *known == field);
+        // Only names of the list are asked for.
+        &mut self.given[at.unwrap_or_default()]
+    }
+
+    fn needed<T>(&mut self, field: &str, check: fn(&str) -> Result<T, String>) -> Option<T> {
+        if matches!(self.of(field), Given::Absent) {
             self.mistake(field, "expected text, found nothing");
         }
-        self.optional(field, of, check)
+        self.optional(field, check)
     }
 
-    fn optional<T>(&mut self, field: &str, of: fn(&mut Self) -> &mut Given, check: fn(&str) -> Result<T, String>) -> Option<T> {
-        let outcome = match std::mem::take(of(self)) {
+    fn optional<T>(&mut self, field: &str, check: fn(&str) -> Result<T, String>) -> Option<T> {
+        let outcome = match std::mem::take(self.of(field)) {
             Given::Absent => return None,
             Given::Text(text) => check(&text),
             Given::Other(kind) => Err(format!("expected text, found {kind}")),
@@ -75,12 +130,12 @@ impl Fields {
     fn unknown(&mut self, field: &str) {
         // The name is the client's; a long one is cut, so that the answer stays small.
         let shown: String = field.chars().take(100).collect();
-        let detail = match field {
-            "password" => "passwords are not supported yet: this server runs without authentication",
-            _ => "unknown field; the known ones are name and email",
-        };
-        self.mistake(&shown, detail);
+        self.mistake(&shown, UNKNOWN);
     }
+}
+
+fn any(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -101,15 +156,12 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
         while let Some(key) = map.next_key::<String>()? {
-            let slot = match key.as_str() {
-                "name" => &mut fields.name,
-                "email" => &mut fields.email,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    fields.unknown(&key);
-                    continue;
-                }
-            };
+            if !KNOWN.contains(&key.as_str()) {
+                map.next_value::<IgnoredAny>()?;
+                fields.unknown(&key);
+                continue;
+            }
+            let slot = fields.of(&key);
             let twice = !matches!(slot, Given::Absent);
             *slot = map.next_value()?;
             if twice {
@@ -188,7 +240,7 @@ mod tests {
     fn all_mistakes_are_found_at_once() {
         assert_eq!(
             mistakes(r#"{"emial": "x", "email": [1, {"a": null}], "password": "x"}"#),
-            ["emial", "password", "name", "email"]
+            ["emial", "name", "email", "password"]
         );
         assert_eq!(mistakes(r#"{"name": "", "email": null}"#), ["name", "email"]);
     }
@@ -196,6 +248,28 @@ mod tests {
     #[test]
     fn a_field_given_twice_is_a_mistake() {
         assert_eq!(mistakes(r#"{"name": "a", "email": "a@b.c", "name": "b"}"#), ["name"]);
+    }
+
+    #[test]
+    fn a_field_of_another_request_is_unknown() {
+        let of = |json: &str| serde_json::from_str::<Fields>(json).expect("an object");
+        let change = of(r#"{"password": "12345678", "role": "admin"}"#)
+            .into_change()
+            .expect_err("a mistake");
+        let text: Vec<String> = change
+            .into_iter()
+            .map(|found| format!("{} {}", found.field, found.detail))
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "role unknown field; known here: name and email",
+                "password unknown field; known here: name and email"
+            ]
+        );
+        assert!(of(r#"{"email": "a@b", "password": "x", "name": "a"}"#).into_credentials().is_err());
+        assert!(of(r#"{"refresh_token": "x"}"#).into_new_user().is_err());
+        assert!(of(r#"{"name": "a", "email": "a@b"}"#).into_registration().is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::common::{Api, on_both, problem};
 
 on_both!(
     every_mistake_in_a_body_is_named,
-    passwords_are_refused_until_there_is_authentication,
+    where_nobody_can_log_in_there_are_no_passwords,
     a_body_that_is_not_json_is_refused,
     what_the_router_refuses_has_the_same_shape,
     a_body_over_10_mb_is_refused_however_it_is_sent,
@@ -55,17 +55,21 @@ async fn every_mistake_in_a_body_is_named(api: Api) {
     assert_eq!(api.get("/users").await.json()["total"], 0);
 }
 
-async fn passwords_are_refused_until_there_is_authentication(api: Api) {
+async fn where_nobody_can_log_in_there_are_no_passwords(api: Api) {
     let answer = api
         .ask("POST", "/users")
-        .json(&json!({"name": "Ada", "email": "ada@example.com", "password": "secret"}))
+        .json(&json!({"name": "Ada", "email": "ada@example.com", "password": "a secret"}))
         .await;
     assert_eq!(answer.wrong_fields(), ["password"]);
     assert!(
-        answer.text().contains("not supported") && answer.text().contains("without authentication"),
+        answer.text().contains("JWT_SECRET") && !answer.text().contains("a secret"),
         "{}",
         answer.text()
     );
+    for call in ["register", "login", "refresh", "logout"] {
+        problem(&api.ask("POST", &format!("/auth/{call}")).json(&json!({})).await, 404);
+    }
+    problem(&api.get("/auth/me").await, 404);
 }
 
 async fn a_body_that_is_not_json_is_refused(api: Api) {

@@ -5,10 +5,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
+mod auth;
 mod caching;
 mod conditions;
 mod crud;
 mod errors;
+mod limits;
 mod listing;
 mod operation;
 mod outage;
+mod races;

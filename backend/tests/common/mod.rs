@@ -13,26 +13,33 @@
 
 mod client;
 mod database;
+mod guarded;
 mod process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backend::auth::Auth;
 use backend::http::App;
 use backend::log::Log;
 use backend::serve;
-use backend::settings::{Cors, Database as Where, DatabaseSettings, HttpSettings, LogFormat, LogSettings, PoolSettings};
-use backend::store::{self, Store};
+use backend::settings::{Cors, Database as Where, DatabaseSettings, HttpSettings, LogFormat, LogSettings, PoolSettings, Who};
+use backend::store::{self, Redis, Sessions, Store};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
 pub use client::{Answer, Ask, problem};
 pub use database::{Database, Kind};
-pub use process::{Process, run};
+pub(crate) use guarded::at_every_home;
+pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
+pub use process::{Process, run, run_with_input};
 
 /// How long anything that is waited for may take, before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The secret of all servers that these tests start.
+pub const SECRET: &str = "a secret of the tests, long enough";
 
 /// A server in this process, on a database of its own.
 pub struct Api {
@@ -54,6 +61,11 @@ impl Api {
         Self { addr, database, store }
     }
 
+    /// One more server on the same database, with connections of its own.
+    pub async fn sibling(&self, http: &HttpSettings) -> SocketAddr {
+        serve(store::open(&self.database.settings()), http).await
+    }
+
     pub fn get(&self, path: &str) -> Ask {
         Ask::new(self.addr, "GET", path)
     }
@@ -71,15 +83,34 @@ impl Api {
     }
 }
 
-/// Serves a store until the test ends.
+/// Serves a store until the test ends. Where one must log in, sessions are kept beside the users.
 pub async fn serve(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
+    let sessions = Arc::clone(&store) as Arc<dyn Sessions>;
+    let auth = (http.who != Who::Nobody).then(|| Auth::new(Arc::clone(&store), sessions, SECRET.as_bytes()));
+    serve_with(store, auth, http).await
+}
+
+/// The same, with sessions in the Redis of `TEST_REDIS_URL`.
+pub async fn serve_with_redis(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
+    let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL is a Redis URL");
+    let sessions = Arc::new(Redis::new(client).expect("it connects later"));
+    let auth = Auth::new(Arc::clone(&store), sessions, SECRET.as_bytes());
+    serve_with(store, Some(auth), http).await
+}
+
+/// The address of a Redis server.
+pub fn redis_url() -> String {
+    std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL is set: tests/with-servers.sh provides a Redis")
+}
+
+async fn serve_with(store: Arc<dyn Store>, auth: Option<Auth>, http: &HttpSettings) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     let log = Log::start(LogSettings {
         format: LogFormat::Json,
         level: LevelFilter::OFF,
     });
-    let app = Arc::new(App::new(store, http, log));
+    let app = Arc::new(App::new(store, auth, http, log));
     tokio::spawn(serve::run(listener, app, std::future::pending()));
     addr
 }
@@ -87,6 +118,7 @@ pub async fn serve(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
 pub fn http_settings() -> HttpSettings {
     let trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     HttpSettings {
+        who: Who::Nobody,
         cache_ttl: Duration::from_secs(300),
         cors: Cors::Off,
         trusted_proxies,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -24,8 +24,20 @@ fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 
 /// Runs it to its end.
 pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let output = command(arguments, environment).output();
-    timeout(PATIENCE, output).await.expect("it ends by itself").expect("it starts")
+    run_with_input(arguments, environment, b"").await
+}
+
+/// The same, with something on its standard input.
+pub async fn run_with_input(arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Output {
+    let mut child = command(arguments, environment).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // It may end without reading.
+    let _ = stdin.write_all(input).await;
+    drop(stdin);
+    timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("it ends by itself")
+        .expect("it was started")
 }
 
 /// A `backend serve` on a free port, killed when this is dropped.

@@ -6,6 +6,7 @@
 mod common;
 
 mod arguments;
+mod auth;
 mod drain;
 mod log;
 mod migrations;

@@ -95,6 +95,9 @@ pub struct ServerStatus {
     pub in_flight: u32,
     /// The most that it may work on.
     pub max_connections: Option<u32>,
+    /// The most that may wait for its answers, as was learned; `None`: nothing is.
+    #[serde(default)]
+    pub concurrency_limit: Option<u32>,
     /// Answers that it gave.
     pub requests: u64,
     /// How often it was ejected.
@@ -221,6 +224,7 @@ impl ServerStatus {
             ordered: now.duty.as_str().to_string(),
             in_flight: now.in_flight,
             max_connections: server.max_connections().map(Into::into),
+            concurrency_limit: now.concurrency_limit,
             requests: answers(metrics),
             ejections: now.ejections,
             last_check: now
@@ -268,6 +272,7 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
                 active: u64::from(now.in_flight),
                 healthy: now.state == State::Healthy,
                 ejections: now.ejections,
+                concurrency_limit: now.concurrency_limit.map(u64::from),
             }
         }));
     }

@@ -9,7 +9,7 @@ use redis::{Cmd, RedisResult};
 use tokio::sync::mpsc;
 
 use super::link::Link;
-use super::record::{self, Record};
+use super::record::{self, Head, Record};
 use super::tier::{Keep, Place, Release, Work, millis};
 use crate::cache::{Cache, Now};
 
@@ -107,7 +107,7 @@ async fn keep_one(cache: &Arc<Cache>, link: &mut Link, keep: Keep) -> RedisResul
         at: millis(now),
         age: object.freshness.age(now).as_millis() as u64,
         values,
-        head: original.head,
+        head: Head::of(&object, original.tags),
         body: object.whole_body(),
     };
     // Compressing takes time that a lease does not have.

@@ -4,6 +4,7 @@
 //! be read, because a newer `lb` wrote it, is taken for the purge of everything: too much is taken out rather than too little.
 
 use super::wire::{length, part, put, put_length, text};
+use crate::cache::purge::Strength;
 use crate::cache::{Key, Purge};
 
 const KEY: u8 = 1;
@@ -12,10 +13,15 @@ const PREFIX: u8 = 3;
 const TAGS: u8 = 4;
 const TAGS_OF_ALL: u8 = 5;
 const ALL: u8 = 6;
+/// Before another kind: it only marks as stale.
+const SOFT: u8 = 7;
 
 /// One purge.
-pub(super) fn write(purge: &Purge<'_>) -> Box<[u8]> {
+pub(super) fn write(purge: &Purge<'_>, strength: Strength) -> Box<[u8]> {
     let mut out = Vec::new();
+    if strength == Strength::Soft {
+        out.push(SOFT);
+    }
     match *purge {
         Purge::Key(key) => {
             let (upstream, rendered) = key.parts();
@@ -43,17 +49,25 @@ pub(super) fn write(purge: &Purge<'_>) -> Box<[u8]> {
 }
 
 /// Hands out the purges of a message.
-pub(super) fn read(mut message: &[u8], mut each: impl FnMut(&Purge<'_>)) {
+pub(super) fn read(mut message: &[u8], mut each: impl FnMut(&Purge<'_>, Strength)) {
     while !message.is_empty() {
         if next(&mut message, &mut each).is_none() {
-            return each(&Purge::All);
+            return each(&Purge::All, Strength::Hard);
         }
     }
 }
 
-fn next(message: &mut &[u8], each: &mut impl FnMut(&Purge<'_>)) -> Option<()> {
+fn next(message: &mut &[u8], each: &mut impl FnMut(&Purge<'_>, Strength)) -> Option<()> {
+    let strength = match message.split_first()? {
+        (&SOFT, rest) => {
+            *message = rest;
+            Strength::Soft
+        }
+        _ => Strength::Hard,
+    };
     let (&kind, rest) = message.split_first()?;
     *message = rest;
+    let mut each = |purge: &Purge<'_>| each(purge, strength);
     match kind {
         KEY => {
             let (upstream, rendered) = (text(message)?, part(message)?);
@@ -84,7 +98,10 @@ mod tests {
 
     fn shown(message: &[u8]) -> Vec<String> {
         let mut all = Vec::new();
-        read(message, |purge| all.push(format!("{purge:?}")));
+        read(message, |purge, strength| match strength {
+            Strength::Hard => all.push(format!("{purge:?}")),
+            Strength::Soft => all.push(format!("soft {purge:?}")),
+        });
         all
     }
 
@@ -104,13 +121,20 @@ mod tests {
             },
             Purge::All,
         ];
-        let message: Vec<u8> = purges.iter().flat_map(|purge| write(purge).into_vec()).collect();
+        let message: Vec<u8> = purges.iter().flat_map(|purge| write(purge, Strength::Hard).into_vec()).collect();
         assert_eq!(shown(&message), purges.map(|purge| format!("{purge:?}")));
     }
 
     #[test]
+    fn a_soft_one_arrives_as_a_soft_one() {
+        let message = [write(&Purge::Url("/a"), Strength::Soft), write(&Purge::Url("/b"), Strength::Hard)].concat();
+        assert_eq!(shown(&message), ["soft Url(\"/a\")", "Url(\"/b\")"]);
+        assert_eq!(shown(&[SOFT]), ["All"]);
+    }
+
+    #[test]
     fn what_a_newer_one_writes_purges_everything() {
-        let mut message = write(&Purge::Url("/a")).into_vec();
+        let mut message = write(&Purge::Url("/a"), Strength::Hard).into_vec();
         message.extend([200, 1, 2, 3]);
         assert_eq!(shown(&message), [format!("{:?}", Purge::Url("/a")), "All".to_owned()]);
     }
@@ -121,7 +145,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..60), cut in 0_usize..40
         ) {
             shown(&bytes);
-            let whole = write(&Purge::Tags { upstream: Some("users"), tags: &[b"a", b"b", b"c"] });
+            let whole = write(&Purge::Tags { upstream: Some("users"), tags: &[b"a", b"b", b"c"] }, Strength::Hard);
             let seen = shown(&whole[..cut.min(whole.len())]);
             prop_assert!(cut == 0 || cut >= whole.len() || seen == ["All"], "{:?}", seen);
         }

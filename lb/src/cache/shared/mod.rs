@@ -64,7 +64,7 @@ use self::gate::Gate;
 use self::member::Member;
 use self::outbox::{Mode, Outbox};
 use self::tier::Tier;
-use super::purge::Target;
+use super::purge::{Strength, Target};
 use super::{Cache, Now, Purge};
 use crate::observe::metrics::Counter;
 
@@ -161,8 +161,8 @@ impl Shared {
     }
 
     /// A purge was done here.
-    pub(super) fn purged(&self, purge: &Purge<'_>, begun: Option<u64>) {
-        let ticket = self.outbox.add(purge);
+    pub(super) fn purged(&self, purge: &Purge<'_>, strength: Strength, begun: Option<u64>) {
+        let ticket = self.outbox.add(purge, strength);
         if let Some(begun) = begun {
             self.gate.ends(begun, ticket);
         }

@@ -290,7 +290,7 @@ impl World {
     fn read(&mut self, at: usize) {
         let (now, floor) = (self.nodes[at].now(self.time), self.floor);
         match self.nodes[at].cache.ask(URI, &get(), now) {
-            Lookup::Hit(hit) => self.check(hit.body(), floor),
+            Lookup::Hit(hit, _) => self.check(hit.body(), floor),
             Lookup::Lead(lead) => {
                 let found = self.bus.tier.clone().filter(|_| self.bus.up);
                 let fetch = found.map_or(Fetch::Origin(self.number), Fetch::Tier);

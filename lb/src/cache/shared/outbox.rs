@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::message;
 use crate::cache::Purge;
+use crate::cache::purge::Strength;
 
 /// Distinct purges that are kept.
 const MOST: usize = 4096;
@@ -86,14 +87,14 @@ impl Outbox {
     }
 
     /// Leaves a note; its ticket, if there is anybody to tell.
-    pub(super) fn add(&self, purge: &Purge<'_>) -> Option<u64> {
+    pub(super) fn add(&self, purge: &Purge<'_>, strength: Strength) -> Option<u64> {
         let mut pending = self.lock();
         if pending.mode == Mode::Off {
             return None;
         }
         pending.ticket += 1;
         if !pending.everything {
-            let note = message::write(purge);
+            let note = message::write(purge, strength);
             let length = note.len();
             if pending.purges.insert(note) {
                 pending.bytes += length;
@@ -139,7 +140,7 @@ impl Outbox {
             return None;
         }
         let message = match pending.everything {
-            true => message::write(&Purge::All).into_vec(),
+            true => message::write(&Purge::All, Strength::Hard).into_vec(),
             false => pending.purges.iter().flat_map(|note| note.iter().copied()).collect(),
         };
         pending.clear();
@@ -204,7 +205,7 @@ mod tests {
 
     fn shown(batch: Option<Batch>) -> Vec<String> {
         let mut all = Vec::new();
-        message::read(&batch.unwrap().message, |purge| all.push(format!("{purge:?}")));
+        message::read(&batch.unwrap().message, |purge, _| all.push(format!("{purge:?}")));
         all.sort();
         all
     }
@@ -212,20 +213,20 @@ mod tests {
     #[test]
     fn equal_purges_are_told_once_and_too_many_as_one() {
         let outbox = Outbox::new();
-        outbox.add(&Purge::All);
+        outbox.add(&Purge::All, Strength::Hard);
         assert!(outbox.take().is_none(), "there is nobody to tell");
         outbox.set(Mode::Tell);
-        outbox.add(&Purge::Url("/a"));
-        outbox.add(&Purge::Url("/a"));
-        outbox.add(&Purge::Url("/b"));
+        outbox.add(&Purge::Url("/a"), Strength::Hard);
+        outbox.add(&Purge::Url("/a"), Strength::Hard);
+        outbox.add(&Purge::Url("/b"), Strength::Hard);
         assert_eq!(shown(outbox.take()).len(), 2);
         assert!(outbox.take().is_none());
         for number in 0..3 * MOST {
-            outbox.add(&Purge::Url(&format!("/{number}")));
+            outbox.add(&Purge::Url(&format!("/{number}")), Strength::Hard);
             assert!(outbox.lock().purges.len() <= MOST);
         }
         assert_eq!(shown(outbox.take()), ["All"]);
-        outbox.add(&Purge::Prefix(&"x".repeat(2 * MOST_BYTES)));
+        outbox.add(&Purge::Prefix(&"x".repeat(2 * MOST_BYTES)), Strength::Hard);
         assert_eq!(shown(outbox.take()), ["All"]);
         assert!(outbox.take().is_none());
     }
@@ -234,13 +235,13 @@ mod tests {
     async fn a_ticket_is_waited_for_where_that_is_asked_for() {
         let outbox = Outbox::new();
         outbox.set(Mode::Tell);
-        outbox.add(&Purge::All);
+        outbox.add(&Purge::All, Strength::Hard);
         assert!(outbox.settled().is_none());
         outbox.set(Mode::Wait);
         assert!(outbox.settled().is_none(), "nobody has asked for what was before");
-        outbox.add(&Purge::All);
+        outbox.add(&Purge::All, Strength::Hard);
         let first = outbox.settled().unwrap();
-        outbox.add(&Purge::All);
+        outbox.add(&Purge::All, Strength::Hard);
         let second = outbox.settled().unwrap();
         outbox.finish(2);
         assert!(first.wait().await);

@@ -12,7 +12,7 @@ use super::log::{self, Entry};
 use super::member::{Member, Next};
 use super::message;
 use crate::cache::Cache;
-use crate::cache::purge::Target;
+use crate::cache::purge::{Strength, Target};
 
 /// How long news are waited for before it reports all the same: that renews the lease, and notices a log that has gone.
 const REPORT: Duration = Duration::from_millis(400);
@@ -66,11 +66,11 @@ pub(super) fn apply(cache: &Arc<Cache>, me: &str, member: &mut Member, entries: 
         // What this `lb` has sent it has done before.
         let hashing = &cache.hashing;
         // First what is in Redis, then what is here: whoever asks in between finds the newer of the two.
-        message::read(&entry.message, |purge| shared.gate.hears(entry.number, &Target::new(purge, hashing)));
+        message::read(&entry.message, |purge, _| shared.gate.hears(entry.number, &Target::new(purge, hashing)));
         if entry.from != me {
-            message::read(&entry.message, |purge| {
+            message::read(&entry.message, |purge, strength| {
                 shared.counts.purges_heard.add(1);
-                cache.purge_here(purge);
+                cache.purge_here(purge, strength);
             });
         }
         shared.gate.done(entry.number, (entry.from == me).then_some(entry.ticket));
@@ -94,7 +94,7 @@ pub(super) fn opened(cache: &Arc<Cache>, me: &str, member: &Member, epoch: &str,
     let mut purges = Vec::new();
     // Those behind the last one will be done yet; that they count already is no harm.
     for entry in entries {
-        message::read(&entry.message, |purge| purges.push((entry.number, Target::new(purge, &cache.hashing))));
+        message::read(&entry.message, |purge, _| purges.push((entry.number, Target::new(purge, &cache.hashing))));
     }
     let own = entries.iter().filter(|entry| entry.from == me).map(|entry| entry.ticket).max();
     cache.shared.gate.opens(epoch, floor, purges.into_iter(), member.last());
@@ -107,7 +107,7 @@ pub(super) fn drop_all(cache: &Arc<Cache>, member: &Member) {
         cache.shared.distrust();
     }
     cache.shared.gate.closes();
-    let dropped = cache.purge_here(&crate::cache::Purge::All);
+    let dropped = cache.purge_here(&crate::cache::Purge::All, Strength::Hard);
     if dropped > 0 {
         tracing::info!(
             dropped,

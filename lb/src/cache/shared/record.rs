@@ -1,17 +1,19 @@
 //! A response as it is kept in Redis.
 //!
-//! It is what the origin has sent, with the request fields that its `Vary` names and the time since, so that the `lb` that finds it judges it by its own
-//! rules as it would judge an answer of the origin. Besides, the whole key, because the name in Redis is only a hash of it, and where the log of
+//! It is what is stored of an answer, with its tags, the values of the request fields that its `Vary` names and the time since, so that the `lb` that
+//! finds it judges it by its own rules as it would judge an answer of the origin. Besides, the whole key, because the name in Redis is only a hash of it, and where the log of
 //! purges ended when it was known to be true.
 //!
 //! The first byte is the version. What has another one is as good as nothing, as is what cannot be read.
 
 use bytes::Bytes;
-use http::header::{AGE, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{AGE, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::wire::{length, part, put, put_number, number, put_length};
+use super::wire::{length, number, part, put, put_length, put_number};
+use crate::cache::object::Object;
 use crate::cache::vary::{Selector, Variant};
+use crate::cache::CACHE_TAG;
 use crate::exchange::head::{Fields, ResponseHead};
 
 /// Of the format.
@@ -60,21 +62,17 @@ pub(super) enum Found {
 }
 
 impl Head {
-    /// What is kept of an answer: all but what belongs to its connection.
-    pub(super) fn of(response: &impl ResponseHead) -> Self {
-        let named = |name: &HeaderName| {
-            let members = response.all(&CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
-            members.map(<[u8]>::trim_ascii).any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
-        };
+    /// What is stored of an answer, and its tags.
+    pub(super) fn of(object: &Object, tags: Vec<HeaderValue>) -> Self {
         let mut fields = HeaderMap::new();
-        for (name, value) in response.iter() {
-            let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
-            if ![CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH, AGE].contains(&name) && !named(&name) {
-                fields.append(name, value);
-            }
+        for (name, value) in object.fields() {
+            fields.append(name, value.clone());
+        }
+        for tag in tags {
+            fields.append(CACHE_TAG, tag);
         }
         Self {
-            status: response.status(),
+            status: object.status(),
             fields,
         }
     }

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use redis::RedisResult;
 use tokio::sync::{Notify, mpsc};
 
 use super::link::Link;
-use super::record::{self, Found, Head, Record};
+use super::record::{self, Found, Record};
 use crate::cache::key::StoredKey;
 use crate::cache::object::Object;
 use crate::cache::policy::judge;
@@ -79,10 +80,11 @@ pub(super) struct Release {
     pub(super) token: String,
 }
 
-/// An answer as it came, while its body passes.
+/// What has to be known of an answer beside what is stored of it.
 #[derive(Debug)]
 pub(in crate::cache) struct Original {
-    pub(super) head: Head,
+    /// Its `Cache-Tag`.
+    pub(super) tags: Vec<HeaderValue>,
     pub(super) claim: Option<Claim>,
 }
 
@@ -233,6 +235,7 @@ impl Asking {
             cache: &cache,
             key: &key,
             rules: &self.rules,
+            newer: self.lead.has_stored(),
         };
         match search.run(request).await {
             Ok(record) => {
@@ -259,6 +262,8 @@ struct Search<'a> {
     cache: &'a Arc<Cache>,
     key: &'a StoredKey,
     rules: &'a Rules,
+    /// Something stale is here already: only what is fresh is of use.
+    newer: bool,
 }
 
 impl Search<'_> {
@@ -319,7 +324,8 @@ impl Search<'_> {
             && record.key == self.key.rendered()
             && record.values == values
             && Selector::of(&head).as_ref() == Some(depends.unwrap_or(&Selector::NONE))
-            && judge(request, &head, self.rules, now.mono, now).is_ok()
+            && judge(request, &head, self.rules, now.mono, now)
+                .is_ok_and(|permit| permit.shareable && (!self.newer || permit.freshness.left(now).is_some()))
             && (tags.is_empty() || shared.trusts(now))
             && shared.gate.passes(&record.epoch, record.end, self.key, &tags)
     }
@@ -366,9 +372,12 @@ impl super::Shared {
 
 impl Original {
     /// Of an answer that will be stored.
-    pub(in crate::cache) fn new(response: &impl crate::exchange::head::ResponseHead, claim: Option<Claim>) -> Self {
+    pub(in crate::cache) fn new(response: &impl Fields, claim: Option<Claim>) -> Self {
         Self {
-            head: Head::of(response),
+            tags: response
+                .all(&CACHE_TAG)
+                .filter_map(|line| HeaderValue::from_bytes(line).ok())
+                .collect(),
             claim,
         }
     }

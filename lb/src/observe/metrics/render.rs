@@ -51,6 +51,8 @@ pub struct ServerGauges {
     pub healthy: bool,
     /// How often it was ejected.
     pub ejections: u64,
+    /// The requests at once that it was found to take; `None`: nobody looks.
+    pub concurrency_limit: Option<u64>,
 }
 
 /// What is known of one upstream, at the moment of a scrape.
@@ -263,6 +265,15 @@ fn servers(servers: &[ServerGauges], page: &mut Page) {
         "lb_upstream_healthy",
         "1 where a server is healthy, else 0.",
         each(|server| server.healthy.into()),
+    );
+    let limits = sorted.iter().filter_map(|(&(upstream, name), server)| {
+        let limit = server.concurrency_limit?;
+        Some((labels([("upstream", upstream), ("server", name)]), limit))
+    });
+    page.gauge(
+        "lb_upstream_concurrency_limit",
+        "Requests that may wait for a server's answers at once, as was learned.",
+        limits,
     );
     page.counter(
         "lb_upstream_ejections_total",

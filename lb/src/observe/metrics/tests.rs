@@ -129,6 +129,7 @@ fn server(upstream: &str, server: &str, active: u64) -> ServerGauges {
         active,
         healthy: active > 0,
         ejections: 3,
+        concurrency_limit: (active > 0).then_some(10),
     }
 }
 

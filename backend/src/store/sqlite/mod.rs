@@ -12,6 +12,9 @@
 //! The first connection of all turns WAL on, which does not wait for others either; it and the migrations happen under a lock on a
 //! file beside the database. The database file itself cannot bear it: closing a second descriptor of it would drop SQLite's locks.
 
+mod accounts;
+mod sessions;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,7 +29,7 @@ use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
 use super::pool::{DEADLINE, Pool};
-use super::{Changed, Condition, PoolStatus, Result, Store, StoreError};
+use super::{Changed, Condition, Created, KEY_LIFETIME, Once, PoolStatus, Result, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 
@@ -119,18 +122,19 @@ impl Store for Sqlite {
         Ok(rows.into_iter().map(user).collect())
     }
 
-    async fn create(&self, new: &NewUser) -> Result<User> {
-        const SQL: &str = "INSERT INTO users (name, email) VALUES (?1, ?2) RETURNING id, name, email, version";
-        let (name, email) = (new.name.as_str(), new.email.as_str());
-        let write = async |c: &mut SqliteConnection| {
-            let rows = sqlx::query_as(SQL)
-                .bind(name.to_owned())
-                .bind(email.to_owned())
-                .fetch_all(c)
-                .await?;
-            rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+    async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
+        let row = Row {
+            name: new.name.as_str().to_owned(),
+            email: new.email.as_str().to_owned(),
+            password_hash: password_hash.map(str::to_owned),
         };
-        Ok(user(self.write(write).await?))
+        let Some(once) = once else {
+            let write = async |c: &mut SqliteConnection| insert(c, row).await;
+            return Ok(Created::Now(self.write(write).await?));
+        };
+        let (key, fingerprint) = (once.key.to_vec(), once.fingerprint.to_vec());
+        let write = async |c: &mut SqliteConnection| insert_once(c, row, key, fingerprint).await;
+        self.write(write).await
     }
 
     async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
@@ -189,6 +193,19 @@ impl Store for Sqlite {
         Ok(connection.close().await?)
     }
 
+    async fn sweep(&self) -> Result<()> {
+        const SQL: [&str; 3] = [
+            "DELETE FROM sessions WHERE ends_at <= unixepoch()",
+            "DELETE FROM login_failures WHERE ends_at <= unixepoch()",
+            "DELETE FROM idempotency_keys WHERE ends_at <= unixepoch()",
+        ];
+        for sql in SQL {
+            self.write(async |c: &mut SqliteConnection| sqlx::query(sql).execute(c).await)
+                .await?;
+        }
+        Ok(())
+    }
+
     fn pool(&self) -> PoolStatus {
         self.pool.status()
     }
@@ -196,6 +213,47 @@ impl Store for Sqlite {
     async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A new user, as it is to be written.
+struct Row {
+    name: String,
+    email: String,
+    password_hash: Option<String>,
+}
+
+async fn insert(c: &mut SqliteConnection, row: Row) -> sqlx::Result<User> {
+    const SQL: &str = "INSERT INTO users (name, email, password_hash) VALUES (?1, ?2, ?3) RETURNING id, name, email, version";
+    let query = sqlx::query_as(SQL).bind(row.name).bind(row.email).bind(row.password_hash);
+    let rows = query.fetch_all(c).await?;
+    rows.into_iter().next().map(user).ok_or(sqlx::Error::RowNotFound)
+}
+
+/// A new user and its key, together or not at all. The write lock comes first, so nobody writes between the look and the insertion.
+async fn insert_once(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerprint: Vec<u8>) -> sqlx::Result<Created> {
+    let mut transaction = c.begin_with("BEGIN IMMEDIATE").await?;
+    match insert_keyed(&mut transaction, row, key, fingerprint).await {
+        Ok(created) => transaction.commit().await.map(|()| created),
+        Err(e) => {
+            // The connection may be used on, so this must have happened before.
+            transaction.rollback().await?;
+            Err(e)
+        }
+    }
+}
+
+async fn insert_keyed(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerprint: Vec<u8>) -> sqlx::Result<Created> {
+    const KEPT: &str = "SELECT fingerprint, user_id FROM idempotency_keys WHERE key = ?1";
+    const KEEP: &str =
+        "INSERT INTO idempotency_keys (key, fingerprint, user_id, ends_at) VALUES (?1, ?2, ?3, unixepoch() + ?4) RETURNING user_id";
+    let kept = sqlx::query_as(KEPT).bind(key.clone()).fetch_all(&mut *c).await?;
+    if let Some(row) = kept.into_iter().next() {
+        return Ok(Created::before(row, &fingerprint));
+    }
+    let user = insert(&mut *c, row).await?;
+    let keep = sqlx::query(KEEP).bind(key).bind(fingerprint).bind(user.id).bind(KEY_LIFETIME);
+    keep.fetch_all(c).await?;
+    Ok(Created::Now(user))
 }
 
 fn user((id, name, email, version): (i64, String, String, i64)) -> User {

@@ -4,6 +4,9 @@
 //! UPDATE that waited for another one checks its WHERE clause again on what the other left behind, so a condition on the version
 //! holds at the moment of the change.
 
+mod accounts;
+mod sessions;
+
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -12,11 +15,20 @@ use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
 use super::pool::Pool;
-use super::{Changed, Condition, PoolStatus, Result, Store};
+use super::{Changed, Condition, Created, KEY_LIFETIME, Once, PoolStatus, Result, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Whoever adds a user first waits for its turn, and then takes an id: transactions commit in any order, and a reader that has seen an id would never look
+/// for a lower one that becomes visible later. The lock is given back after the commit. The number is any that nobody else uses.
+macro_rules! turn {
+    () => {
+        "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(7305808868)) "
+    };
+}
+use turn;
 
 pub(super) struct Postgres {
     options: PgConnectOptions,
@@ -29,6 +41,15 @@ impl Postgres {
         let options = options.clone().application_name("backend");
         let pool = Pool::new(options.clone(), settings);
         Self { options, settings, pool }
+    }
+
+    /// What was written under a key.
+    async fn kept(&self, once: &Once) -> Result<Option<(Vec<u8>, i64)>> {
+        const SQL: &str = "SELECT fingerprint, user_id FROM idempotency_keys WHERE key = $1";
+        let key = once.key.as_slice();
+        self.pool
+            .read(async move |c| sqlx::query_as(SQL).bind(key).fetch_optional(c).await)
+            .await
     }
 
     /// Why a write with this condition found nothing to change.
@@ -80,14 +101,36 @@ impl Store for Postgres {
         Ok(rows.into_iter().map(user).collect())
     }
 
-    async fn create(&self, new: &NewUser) -> Result<User> {
-        const SQL: &str = "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id, name, email, version";
+    async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
         let (name, email) = (new.name.as_str(), new.email.as_str());
-        let row = self
-            .pool
-            .write(async |c| sqlx::query_as(SQL).bind(name).bind(email).fetch_one(c).await)
-            .await?;
-        Ok(user(row))
+        let Some(once) = once else {
+            const SQL: &str = concat!(
+                turn!(),
+                "INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version"
+            );
+            let insert = async |c: &mut PgConnection| sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash).fetch_one(c).await;
+            return Ok(Created::Now(user(self.pool.write(insert).await?)));
+        };
+        const SQL: &str = concat!(
+            turn!(),
+            ", created AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
+            "kept AS (INSERT INTO idempotency_keys (key, fingerprint, user_id, ends_at) ",
+            "SELECT $4, $5, id, extract(epoch FROM now())::bigint + $6 FROM created) SELECT id, name, email, version FROM created"
+        );
+        let (key, fingerprint) = (once.key.as_slice(), once.fingerprint.as_slice());
+        let insert = async |c: &mut PgConnection| {
+            let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
+            query.bind(key).bind(fingerprint).bind(KEY_LIFETIME).fetch_one(c).await
+        };
+        match self.pool.write(insert).await {
+            Ok(row) => Ok(Created::Now(user(row))),
+            // Of the address or of the key: whichever PostgreSQL came upon first. Whoever was first has committed by now.
+            Err(StoreError::EmailTaken) => match self.kept(once).await? {
+                Some(row) => Ok(Created::before(row, fingerprint)),
+                None => Err(StoreError::EmailTaken),
+            },
+            Err(e) => Err(e),
+        }
     }
 
     async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
@@ -147,6 +190,18 @@ impl Store for Postgres {
         migrate::run(&MIGRATIONS, &mut connection).await?;
         // All is done; a goodbye that does not arrive changes nothing.
         let _ = connection.close().await;
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        const SQL: [&str; 3] = [
+            "DELETE FROM sessions WHERE ends_at <= extract(epoch FROM now())",
+            "DELETE FROM login_failures WHERE ends_at <= extract(epoch FROM now())",
+            "DELETE FROM idempotency_keys WHERE ends_at <= extract(epoch FROM now())",
+        ];
+        for sql in SQL {
+            self.pool.write(async |c| sqlx::query(sql).execute(c).await).await?;
+        }
         Ok(())
     }
 
