@@ -226,7 +226,9 @@ impl Cache {
     /// Whether an object is in the store.
     fn holds(&self, object: &Arc<Object>) -> bool {
         let shard = self.shard(object.key.hash);
-        shard.get(&object.key, &object.variant).is_some_and(|stored| Arc::ptr_eq(stored, object))
+        shard
+            .get(&object.key, &object.variant)
+            .is_some_and(|stored| Arc::ptr_eq(stored, object))
     }
 
     /// Has a request that leads look in Redis before it asks the origin, if there is a second tier.

@@ -11,8 +11,8 @@ use super::{Exchange, Verdict};
 use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules, Settled, Status, Validated,
-    Waiting,
+    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules, Settled, Status,
+    Validated, Waiting,
 };
 use crate::reject::Refusal;
 use crate::route::{Target, render};

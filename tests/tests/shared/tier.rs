@@ -26,7 +26,10 @@ async fn pair(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (Redis
     let (redis, origin) = (Redis::start().await, Origin::start(answer).await);
     let lbs = [lb(&redis, &origin, "fast").await, lb(&redis, &origin, "fast").await];
     for lb in &lbs {
-        until("lb has met Redis", async || lb.status().await["cache"]["redis"]["connected"] == true).await;
+        until("lb has met Redis", async || {
+            lb.status().await["cache"]["redis"]["connected"] == true
+        })
+        .await;
         // The first answer may come before the tier is open; from the second on it is.
         until("the tier is open", async || {
             lb.get("/open").await;
@@ -63,7 +66,10 @@ async fn what_one_has_fetched_the_other_finds_whole() {
         assert_eq!((second.status, second.text()), (200, first.text()));
         assert!(second.is_hit(), "{:?}", second.headers);
         assert!(second.headers.has("age"));
-        assert_eq!(second.headers.all("x-own").collect::<Vec<_>>(), first.headers.all("x-own").collect::<Vec<_>>());
+        assert_eq!(
+            second.headers.all("x-own").collect::<Vec<_>>(),
+            first.headers.all("x-own").collect::<Vec<_>>()
+        );
         assert_eq!(origin.count_of(target), 1);
     }
     let conditional = Request::get("/large").header("If-None-Match", "\"1\"");

@@ -65,7 +65,9 @@ impl Gate {
     /// It is done, and will be told under that ticket; `None`: nobody is told.
     pub(super) fn ends(&self, id: u64, ticket: Option<u64>) {
         let mut state = self.lock();
-        let Some(at) = state.underway.iter().position(|(other, _)| *other == id) else { return };
+        let Some(at) = state.underway.iter().position(|(other, _)| *other == id) else {
+            return;
+        };
         let (_, target) = state.underway.swap_remove(at);
         if let Some(ticket) = ticket {
             state.own.add(ticket, &target);
@@ -152,7 +154,10 @@ mod tests {
         let gate = Gate::new(&hashing());
         assert!(!passes(&gate, "", 0) && gate.place().is_none());
         gate.opens("a", 3, [(5, by_tag(b"t")), (6, by_tag(b"x"))].into_iter(), 6);
-        assert!(passes(&gate, "a", 5) && !passes(&gate, "a", 4) && !passes(&gate, "a", 2), "it may have been purged before");
+        assert!(
+            passes(&gate, "a", 5) && !passes(&gate, "a", 4) && !passes(&gate, "a", 2),
+            "it may have been purged before"
+        );
         assert!(!passes(&gate, "b", 9), "of another life");
         assert_eq!(gate.place(), Some(("a".to_owned(), 6)));
         gate.closes();

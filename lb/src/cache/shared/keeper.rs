@@ -97,7 +97,11 @@ async fn keep_one(cache: &Arc<Cache>, link: &mut Link, keep: Keep) -> RedisResul
         true => names.response(),
         false => names.variant(selector, &values),
     };
-    let note = if selector.is_empty() { Vec::new() } else { record::write_selector(selector) };
+    let note = if selector.is_empty() {
+        Vec::new()
+    } else {
+        record::write_selector(selector)
+    };
     let token = original.claim.and_then(super::tier::Claim::take).map(|release| release.token);
     let record = Record {
         upstream,
@@ -111,10 +115,16 @@ async fn keep_one(cache: &Arc<Cache>, link: &mut Link, keep: Keep) -> RedisResul
         body: object.whole_body(),
     };
     // Compressing takes time that a lease does not have.
-    let Ok(bytes) = tokio::task::spawn_blocking(move || record.write()).await else { return Ok(()) };
+    let Ok(bytes) = tokio::task::spawn_blocking(move || record.write()).await else {
+        return Ok(());
+    };
     let mut command = redis::cmd("EVAL");
     command.arg(KEEP).arg(3).arg(&at).arg(format!("{at}:c")).arg(names.response());
-    command.arg(bytes).arg(left.as_millis().max(1) as u64).arg(token.unwrap_or_default()).arg(note);
+    command
+        .arg(bytes)
+        .arg(left.as_millis().max(1) as u64)
+        .arg(token.unwrap_or_default())
+        .arg(note);
     link.ask::<()>(&command, WRITE).await?;
     cache.shared.counts.tier_kept.add(1);
     Ok(())

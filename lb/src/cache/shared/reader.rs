@@ -66,7 +66,9 @@ pub(super) fn apply(cache: &Arc<Cache>, me: &str, member: &mut Member, entries: 
         // What this `lb` has sent it has done before.
         let hashing = &cache.hashing;
         // First what is in Redis, then what is here: whoever asks in between finds the newer of the two.
-        message::read(&entry.message, |purge, _| shared.gate.hears(entry.number, &Target::new(purge, hashing)));
+        message::read(&entry.message, |purge, _| {
+            shared.gate.hears(entry.number, &Target::new(purge, hashing))
+        });
         if entry.from != me {
             message::read(&entry.message, |purge, strength| {
                 shared.counts.purges_heard.add(1);
@@ -94,7 +96,9 @@ pub(super) fn opened(cache: &Arc<Cache>, me: &str, member: &Member, epoch: &str,
     let mut purges = Vec::new();
     // Those behind the last one will be done yet; that they count already is no harm.
     for entry in entries {
-        message::read(&entry.message, |purge, _| purges.push((entry.number, Target::new(purge, &cache.hashing))));
+        message::read(&entry.message, |purge, _| {
+            purges.push((entry.number, Target::new(purge, &cache.hashing)))
+        });
     }
     let own = entries.iter().filter(|entry| entry.from == me).map(|entry| entry.ticket).max();
     cache.shared.gate.opens(epoch, floor, purges.into_iter(), member.last());

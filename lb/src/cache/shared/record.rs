@@ -11,9 +11,9 @@ use http::header::{AGE, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::wire::{length, number, part, put, put_length, put_number};
+use crate::cache::CACHE_TAG;
 use crate::cache::object::Object;
 use crate::cache::vary::{Selector, Variant};
-use crate::cache::CACHE_TAG;
 use crate::exchange::head::{Fields, ResponseHead};
 
 /// Of the format.
@@ -122,7 +122,9 @@ impl Record {
             put(&mut out, name.as_str().as_bytes());
             put(&mut out, value.as_bytes());
         }
-        let packed = (self.body.len() >= COMPRESS).then(|| zstd::bulk::compress(&self.body, 1).ok()).flatten();
+        let packed = (self.body.len() >= COMPRESS)
+            .then(|| zstd::bulk::compress(&self.body, 1).ok())
+            .flatten();
         // What is compressed already only gets longer, or hardly shorter.
         match packed.filter(|packed| packed.len() < self.body.len() / 10 * 9) {
             Some(packed) => {
@@ -250,13 +252,19 @@ mod tests {
         let record = record(b"a");
         let head = record.head_at(record.at + 60_000);
         assert_eq!(Fields::get(&head, &AGE), Some(&b"62"[..]), "rounded up");
-        assert_eq!(Fields::get(&record.head_at(0), &AGE), Some(&b"2"[..]), "a clock that is behind makes nothing younger");
+        assert_eq!(
+            Fields::get(&record.head_at(0), &AGE),
+            Some(&b"2"[..]),
+            "a clock that is behind makes nothing younger"
+        );
     }
 
     #[test]
     fn what_it_depends_on_is_kept() {
         let selector = Selector::from_names(vec![HeaderName::from_static("accept"), HeaderName::from_static("x-a")]);
-        let Some(Found::Selector(read)) = read(&write_selector(&selector), 0) else { panic!() };
+        let Some(Found::Selector(read)) = read(&write_selector(&selector), 0) else {
+            panic!()
+        };
         assert_eq!(read, selector);
     }
 

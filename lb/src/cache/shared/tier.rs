@@ -175,7 +175,10 @@ pub(super) struct Place(String);
 
 impl Place {
     pub(super) fn of(upstream: &[u8], rendered: &[u8]) -> Self {
-        Self(format!("{{lb:{}}}", hex(&[&(upstream.len() as u64).to_le_bytes(), upstream, rendered])))
+        Self(format!(
+            "{{lb:{}}}",
+            hex(&[&(upstream.len() as u64).to_le_bytes(), upstream, rendered])
+        ))
     }
 
     pub(super) fn response(&self) -> String {
@@ -284,10 +287,7 @@ impl Search<'_> {
             };
             let claim = claimed.then(|| Claim {
                 cache: Arc::clone(self.cache),
-                release: Some(Release {
-                    place: at.clone(),
-                    token,
-                }),
+                release: Some(Release { place: at.clone(), token }),
             });
             let something = found.is_some();
             match found.and_then(|bytes| record::read(&bytes, self.cache.max_object())) {
@@ -318,12 +318,14 @@ impl Search<'_> {
     fn serves(&self, record: &Record, depends: Option<&Selector>, request: &impl RequestHead) -> bool {
         let (now, shared) = (Now::read(), &self.cache.shared);
         let head = record.head_at(millis(now));
-        let tags: Vec<u64> = fields::tags(head.all(&CACHE_TAG)).map(|tag| tag_hash(&self.cache.hashing, tag)).collect();
+        let tags: Vec<u64> = fields::tags(head.all(&CACHE_TAG))
+            .map(|tag| tag_hash(&self.cache.hashing, tag))
+            .collect();
         let values = depends.map(|selector| record::values(selector, request)).unwrap_or_default();
         record.upstream == self.key.upstream()
             && record.key == self.key.rendered()
             && record.values == values
-            && Selector::of(&head).as_ref() == Some(depends.unwrap_or(&Selector::NONE))
+            && Selector::of(&head, &self.rules.vary_on).as_ref() == Some(depends.unwrap_or(&Selector::NONE))
             && judge(request, &head, self.rules, now.mono, now)
                 .is_ok_and(|permit| permit.shareable && (!self.newer || permit.freshness.left(now).is_some()))
             && (tags.is_empty() || shared.trusts(now))
