@@ -26,7 +26,7 @@ pub(super) struct Caching {
     pub(super) refresh: Option<Box<Lead>>,
     filler: Option<Filler>,
     /// What the answer has purged, and others have still to purge before it begins.
-    settled: Option<Settled>,
+    pub(super) settled: Option<Settled>,
     /// The second tier was asked.
     asked: bool,
     pub(super) status: Option<Status>,
