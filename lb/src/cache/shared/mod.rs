@@ -20,7 +20,7 @@
 //! A write's answer begins when no `lb` serves any more what it has purged. For that, each has a lease in Redis, which it renews with every
 //! report of how far it has read ([`member`]). A writer's purge is in the log first; then it waits until every lease is gone or its holder has reported that purge
 //! ([`fence`]). A holder without a lease that it can trust serves nothing with a tag from its store, and joins no fetch that brings something with a
-//! tag. It can trust a new lease once it has done every purge that was in the log when the lease began.
+//! tag. It can trust a new lease once it has done every purge that was in the log when the lease began, and after 1.25 s.
 //!
 //! No two clocks are compared: see [`fence`]. A member counts its lease as over 1.5 s after it has *asked* for it, a writer 2 s after it has *seen* it
 //! unrenewed, and takes it away then, so that the holder learns of it.
@@ -28,8 +28,8 @@
 //! When Redis is away, leases lapse, and what has tags is fetched from the servers; nothing fails. A writer waits for 2 s from when Redis has stopped to
 //! answer, and after that only for one more try that fails: nobody has a lease by then. When Redis is back, the first who reports finds that no lease was renewed for too long, and
 //! begins another life of the log, by which everybody drops what was stored before: a write may have been answered meanwhile that is not in
-//! the log. The one case in which the promise is not kept: a writer that is cut off from Redis for longer than that while others are not (or while Redis
-//! comes and goes faster than it is tried, which is every 100 ms).
+//! the log. A Redis that is there only for a moment gives nobody a lease to trust: for that it has to be there for longer than a writer looks away. The
+//! one case in which the promise is not kept is a writer that is cut off from Redis for longer than all of that while others are not.
 
 mod fence;
 mod gate;

@@ -150,6 +150,8 @@ struct Node {
     drift: i64,
     member: Member,
     reading: Reading,
+    /// The reader's connection has broken.
+    broken: bool,
     fence: Fence,
     writing: Writing,
     batch: Option<Batch>,
@@ -202,6 +204,7 @@ impl Node {
             drift,
             member: Member::new(strict),
             reading: Reading::Report,
+            broken: false,
             fence: Fence::new(&me.to_string()),
             writing: Writing::Idle,
             batch: None,
@@ -251,9 +254,13 @@ impl World {
             Op::Reader(at) => self.reader(at),
             Op::Writer(at) => self.writer(at),
             Op::Sleep(time) => self.time += time,
-            Op::Down => self.down(),
+            Op::Down => {
+                self.bus.up = false;
+                self.cut();
+            }
             Op::Up => self.bus.up = true,
             Op::Restart => {
+                self.cut();
                 self.bus = Bus {
                     up: true,
                     run: self.bus.run + 1,
@@ -267,15 +274,9 @@ impl World {
         }
     }
 
-    /// Redis goes away. Whoever was trying to reach it has noticed by then that it was there: it does not come and go faster than it is tried.
-    fn down(&mut self) {
-        for at in 0..NODES {
-            let trying = |world: &Self| world.nodes[at].fence.is_trying(world.nodes[at].now(world.time).mono);
-            while self.bus.up && trying(self) {
-                self.writer(at);
-            }
-        }
-        self.bus.up = false;
+    /// Connections break, and whoever has one notices when it is used next.
+    fn cut(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.broken = true);
     }
 
     fn check(&mut self, text: &[Bytes], floor: u64) {
@@ -377,7 +378,10 @@ impl World {
         let now = node.now(*time).mono;
         let reading = std::mem::replace(&mut node.reading, Reading::Report);
         node.reading = match reading {
-            Reading::Report | Reading::Read if !bus.up => Reading::Report,
+            Reading::Report | Reading::Read if std::mem::take(&mut node.broken) || !bus.up => {
+                node.member.lost();
+                Reading::Report
+            }
             Reading::Report => Reading::Reported(now, bus.report(at, &node.member, *time)),
             Reading::Reported(sent, report) => match node.member.reported(sent, report) {
                 Next::Drop => {
@@ -590,7 +594,7 @@ fn one_that_sleeps_through_a_write_serves_nothing_old_when_it_wakes() {
     }
     world.read(2);
     assert_eq!(world.hits, 0);
-    world.rest(300);
+    world.rest(2000);
     // What it fetched before it had caught up is not kept.
     world.finish(2);
     world.read(2);

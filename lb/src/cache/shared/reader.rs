@@ -24,6 +24,7 @@ pub(super) async fn run(cache: Arc<Cache>, redis: Redis, me: String, mut member:
     loop {
         let Err(error) = follow(&cache, &redis, &me, &mut member).await;
         cache.shared.failed(&error, "purges of others are not heard of");
+        member.lost();
         tokio::time::sleep(PAUSE).await;
     }
 }
