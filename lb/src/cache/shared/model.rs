@@ -494,7 +494,7 @@ fn drifts() -> impl Strategy<Value = Vec<i64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nobody_is_served_what_was_purged_before_a_write_was_answered(drifts in drifts(), warm in any::<bool>(), ops in ops()) {
