@@ -16,6 +16,16 @@ pub struct Redis {
     port: Port,
     folder: TempDir,
     process: Option<Process>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Server,
+    /// A cluster of itself, whose nodes would talk to each other on this port.
+    Cluster(Port),
+    /// A sentinel that watches the primary on this port.
+    Sentinel(u16),
 }
 
 impl Redis {
@@ -26,9 +36,33 @@ impl Redis {
         redis
     }
 
+    /// Starts a cluster of one node.
+    pub async fn cluster() -> Redis {
+        let mut redis = Redis::of(Kind::Cluster(Port::pick()));
+        redis.restart().await;
+        assert_eq!(redis.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await, "+OK\r\n");
+        until("the cluster is whole", async || {
+            redis.ask(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok")
+        })
+        .await;
+        redis
+    }
+
+    /// Starts a sentinel that knows this one as the primary `main`.
+    pub async fn sentinel(&self) -> Redis {
+        let mut redis = Redis::of(Kind::Sentinel(self.port.number()));
+        redis.restart().await;
+        redis
+    }
+
     /// Only has its port, on which nobody listens.
     pub fn stopped() -> Redis {
+        Redis::of(Kind::Server)
+    }
+
+    fn of(kind: Kind) -> Redis {
         Redis {
+            kind,
             port: Port::pick(),
             folder: tempfile::Builder::new()
                 .prefix("lb-test-redis-")
@@ -40,15 +74,30 @@ impl Redis {
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.port.address())
+        let address = self.port.address();
+        match self.kind {
+            Kind::Server => format!("redis://{address}"),
+            Kind::Cluster(_) => format!("redis-cluster://{address}"),
+            Kind::Sentinel(_) => format!("redis-sentinel://{address}/main"),
+        }
     }
 
     /// Starts it, empty, on its old port.
     pub async fn restart(&mut self) {
         let mut command = Command::new("redis-server");
         let port = self.port.number().to_string();
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
-        command.arg(self.folder.path());
+        if let Kind::Sentinel(primary) = self.kind {
+            let file = self.folder.path().join("sentinel.conf");
+            let text = format!("port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary} 1\n");
+            std::fs::write(&file, text).expect("a file");
+            command.arg(file).arg("--sentinel");
+        } else {
+            command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
+            command.arg(self.folder.path());
+        }
+        if let Kind::Cluster(bus) = &self.kind {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.number().to_string()]);
+        }
         self.process = Some(Process::spawn("redis", command, self.folder.path(), Stdout::File));
         until("Redis answers", async || {
             self.try_ask(&["PING"]).await.is_some_and(|answer| answer == "+PONG\r\n")

@@ -284,6 +284,8 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
         cache_objects: proxy.cache.objects(),
         cache_purges: [counts.purges.get(), counts.purges_heard.get()],
         cache_redis_errors: counts.errors.get(),
+        cache_redis_requests: [counts.tier_hits.get(), counts.tier_misses.get()],
+        cache_redis_writes: [counts.tier_kept.get(), counts.tier_dropped.get()],
         connections: proxy.connections.open() as u64,
     }
 }

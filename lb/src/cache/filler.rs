@@ -14,6 +14,7 @@ use super::flight::{Flight, Phase};
 use super::marks::{self, Mark};
 use super::object::{Body, Object};
 use super::room::Charge;
+use super::shared::Original;
 
 /// Sees an answer's body pass. Dropped before [`Filler::finish`], it leaves nothing behind, and those who read along are cut off as its own
 /// client is.
@@ -24,6 +25,8 @@ pub struct Filler {
     object: Arc<Object>,
     passed: u64,
     open: bool,
+    /// The answer as it came, for the second tier.
+    original: Option<Box<Original>>,
 }
 
 impl Filler {
@@ -34,7 +37,19 @@ impl Filler {
             object,
             passed: 0,
             open: true,
+            original: None,
         }
+    }
+
+    pub(super) fn keeping(mut self, original: Option<Original>) -> Self {
+        self.original = original.map(Box::new);
+        self
+    }
+
+    /// It comes from the second tier.
+    pub(super) fn found(mut self) -> Self {
+        self.original = None;
+        self
     }
 
     /// Whether, as things are, the answer will be stored.
@@ -127,7 +142,7 @@ impl Filler {
         self.flight.news.notify_waiters();
     }
 
-    fn store(&self, pieces: Vec<Bytes>) {
+    fn store(&mut self, pieces: Vec<Bytes>) {
         let body = Body::new(&self.object, pieces);
         let size = self.object.head_size() + body.size();
         let charged = self.flight.lock().charge.as_ref().map_or(0, Charge::bytes);
@@ -157,6 +172,9 @@ impl Filler {
             drop(shard);
             self.cache.objects.fetch_add(1, Ordering::Relaxed);
             self.cache.let_go(removed);
+            if let Some(original) = self.original.take() {
+                self.cache.shared.keep(*original, &self.object);
+            }
         }
     }
 }

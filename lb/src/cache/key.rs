@@ -88,7 +88,7 @@ impl StoredKey {
         &self.bytes[..self.upstream]
     }
 
-    fn rendered(&self) -> &[u8] {
+    pub(super) fn rendered(&self) -> &[u8] {
         &self.bytes[self.upstream..self.upstream + self.rendered]
     }
 

@@ -14,11 +14,13 @@ use super::fields::{CACHE_TAG, tags};
 use super::filler::Filler;
 use super::flight::{Flight, Phase, Stored};
 use super::follow::Word;
+use super::key::StoredKey;
 use super::marks::{self, Mark};
 use super::object::{Hit, Object};
 use super::policy::{Refusal, Rules, judge};
 use super::purge::tag_hash;
 use super::room::Charge;
+use super::shared::{Claim, Original};
 use super::status::Miss;
 use super::store::{Removed, Shard};
 use super::vary::Variant;
@@ -39,6 +41,8 @@ pub struct Lead {
     pub(super) strict: bool,
     waited: bool,
     open: bool,
+    /// That others who share the second tier wait for this one.
+    pub(super) claim: Option<Claim>,
 }
 
 /// What becomes of an answer.
@@ -61,6 +65,7 @@ impl Lead {
             strict: false,
             waited: false,
             open: true,
+            claim: None,
         }
     }
 
@@ -82,6 +87,19 @@ impl Lead {
     pub(super) fn after_waiting(mut self) -> Self {
         self.waited = true;
         self
+    }
+
+    pub(super) fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Whether there is something stored that is stale.
+    pub(super) fn has_stored(&self) -> bool {
+        !self.stored.objects().is_empty()
+    }
+
+    pub(super) fn key(&self) -> &StoredKey {
+        &self.flight.key
     }
 
     /// Why the store had nothing.
@@ -124,7 +142,12 @@ impl Lead {
             return Answered::Pass(Refusal::NoRoom);
         }
         let charge = Charge::new(&self.cache.room, size);
-        self.fill(object, charge, rules, now)
+        let claim = self.claim.take();
+        let original = (claim.is_some() || self.cache.shared.has_tier()).then(|| Original::new(response, claim));
+        match self.fill(object, charge, rules, now) {
+            Answered::Store(filler) => Answered::Store(filler.keeping(original)),
+            other => other,
+        }
     }
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.

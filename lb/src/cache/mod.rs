@@ -118,7 +118,7 @@ pub use object::{Hit, Object, Stale};
 pub use policy::{Bypass, Refusal, Rules};
 pub use portion::Portion;
 pub use purge::Purge;
-pub use shared::{Counts, Settled, Standing};
+pub use shared::{Asking, Counts, Settled, Standing, Waiting};
 pub use status::{CACHE_STATUS, Miss, Status};
 pub use validate::{Conditions, Validated};
 
@@ -195,7 +195,7 @@ impl Cache {
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
             selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
-            shared: Shared::new(),
+            shared: Shared::new(&hashing),
             hashing,
         })
     }
@@ -223,6 +223,25 @@ impl Cache {
         self.shared.trusts(now) || object.tags.is_empty()
     }
 
+    /// Whether an object is in the store.
+    fn holds(&self, object: &Arc<Object>) -> bool {
+        let shard = self.shard(object.key.hash);
+        shard
+            .get(&object.key, &object.variant)
+            .is_some_and(|stored| Arc::ptr_eq(stored, object))
+    }
+
+    /// Has a request that leads look in Redis before it asks the origin, if there is a second tier.
+    ///
+    /// # Errors
+    /// There is none: the lead goes on.
+    pub fn ask_others(&self, lead: Lead, rules: &Rules) -> Result<Waiting, Box<Lead>> {
+        match self.shared.has_tier() {
+            true => Ok(Waiting::Others(Box::new(Asking::new(lead, rules.clone())))),
+            false => Err(Box::new(lead)),
+        }
+    }
+
     /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
     /// stored responses that were here.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
@@ -236,8 +255,9 @@ impl Cache {
     }
 
     fn everywhere(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
+        let begun = self.shared.purges(purge, &self.hashing);
         let purged = self.purge_here(purge, strength);
-        self.shared.purged(purge, strength);
+        self.shared.purged(purge, strength, begun);
         purged
     }
 

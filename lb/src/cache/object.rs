@@ -242,6 +242,21 @@ impl Object {
         self.body.get().map(Body::chunks).unwrap_or_default()
     }
 
+    /// The body in one piece.
+    pub(super) fn whole_body(&self) -> Bytes {
+        match self.chunks() {
+            [one] => one.clone(),
+            chunks => chunks.concat().into(),
+        }
+    }
+
+    /// For how long it is good for something to others; `None`: not at all.
+    pub(super) fn kept_for(&self, now: Now) -> Option<Duration> {
+        let grace = Duration::from_secs(self.grace.while_revalidate.max(self.grace.if_error).into());
+        let left = (self.freshness.lifetime + grace).checked_sub(self.freshness.age(now))?;
+        (self.shareable && !self.is_marked() && !left.is_zero()).then_some(left)
+    }
+
     pub(super) fn declared(&self) -> Option<u64> {
         self.declared
     }

@@ -37,9 +37,14 @@ impl Selector {
                 names.push(HeaderName::from_bytes(member).ok().filter(|name| name != "*")?);
             }
         }
+        Some(Self::from_names(names))
+    }
+
+    /// From names.
+    pub(super) fn from_names(mut names: Vec<HeaderName>) -> Self {
         names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
-        Some(if names.is_empty() { Self::NONE } else { Self(Some(names.into())) })
+        if names.is_empty() { Self::NONE } else { Self(Some(names.into())) }
     }
 
     /// Whether every request matches.
@@ -47,7 +52,7 @@ impl Selector {
         self.0.is_none()
     }
 
-    fn names(&self) -> &[HeaderName] {
+    pub(super) fn names(&self) -> &[HeaderName] {
         self.0.as_deref().unwrap_or_default()
     }
 
@@ -178,7 +183,7 @@ impl Variant {
         (key, Self { bytes, start, ..self })
     }
 
-    fn values(&self) -> &[u8] {
+    pub(super) fn values(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 

@@ -11,7 +11,8 @@ use super::{Exchange, Verdict};
 use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Settled, Status, Validated,
+    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules, Settled, Status,
+    Validated, Waiting,
 };
 use crate::reject::Refusal;
 use crate::route::{Target, render};
@@ -26,6 +27,8 @@ pub(super) struct Caching {
     filler: Option<Filler>,
     /// What the answer has purged, and others have still to purge before it begins.
     pub(super) settled: Option<Settled>,
+    /// The second tier was asked.
+    asked: bool,
     pub(super) status: Option<Status>,
 }
 
@@ -109,9 +112,10 @@ impl Exchange {
             Lookup::Stream(reader) => self.stream(reader),
             Lookup::Wait(follower) => {
                 self.caching.status = Some(Status::Collapsed(follower.miss()));
-                Decision::Wait(follower)
+                Decision::Wait(Waiting::Follower(follower))
             }
-            Lookup::Lead(lead) | Lookup::Alone(lead) => self.lead(lead),
+            Lookup::Lead(lead) => self.ask_others(lead, &cached.rules),
+            Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
                 Decision::Forward
@@ -147,6 +151,18 @@ impl Exchange {
         // It was on its way before this request came, so this one caused nothing.
         self.caching.status.get_or_insert(Status::Collapsed(Miss::Uri));
         Decision::Stream(reader)
+    }
+
+    /// A request that leads looks in the second tier first, once.
+    fn ask_others(&mut self, lead: Lead, rules: &Rules) -> Decision {
+        // Whoever wants the origin's own word gets it.
+        if lead.miss() == Miss::Request || std::mem::replace(&mut self.caching.asked, true) {
+            return self.lead(lead);
+        }
+        match self.proxy.cache.ask_others(lead, rules) {
+            Ok(waiting) => Decision::Wait(waiting),
+            Err(lead) => self.lead(*lead),
+        }
     }
 
     fn lead(&mut self, lead: Lead) -> Decision {

@@ -10,7 +10,7 @@ use super::head::RequestHead;
 use super::{Exchange, repeat, unix_millis};
 use crate::admit::{self, Client, RequestId};
 use crate::balance::{hash_address, hash_key};
-use crate::cache::{Follower, Hit, Reader};
+use crate::cache::{Hit, Reader, Waiting};
 use crate::filter;
 use crate::reject::Refusal;
 use crate::route::{Found, Target, location, rewrite};
@@ -28,7 +28,7 @@ pub enum Decision {
     /// It is to wait so long, then tell [`Exchange::delayed`].
     Delay(Duration),
     /// Another request is fetching the answer: wait for it, then tell [`Exchange::joined`].
-    Wait(Follower),
+    Wait(Waiting),
     /// A server answers it.
     Forward,
 }

@@ -4,6 +4,7 @@
 
 mod fast;
 mod strict;
+mod tier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,11 @@ impl Group {
     }
 
     async fn with(redis: Redis, count: usize, coherence: &str) -> Group {
+        let url = redis.url();
+        Group::at(&url, redis, count, coherence).await
+    }
+
+    async fn at(url: &str, redis: Redis, count: usize, coherence: &str) -> Group {
         let number = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&number);
         let origin = Origin::start(move |seen| match (seen.method.as_str(), seen.target.as_str()) {
@@ -41,7 +47,7 @@ impl Group {
         .await;
         let mut lbs = Vec::new();
         for _ in 0..count {
-            lbs.push(lb(&redis, &origin, coherence).await);
+            lbs.push(lb_at(url, &origin, coherence).await);
         }
         let group = Group {
             redis,
@@ -96,7 +102,11 @@ fn written(number: &AtomicU64) -> Reply {
 
 /// An `lb` of a group.
 async fn lb(redis: &Redis, origin: &Origin, coherence: &str) -> Lb {
-    let (url, servers) = (redis.url(), servers(&[origin.addr()]));
+    lb_at(&redis.url(), origin, coherence).await
+}
+
+async fn lb_at(url: &str, origin: &Origin, coherence: &str) -> Lb {
+    let servers = servers(&[origin.addr()]);
     Lb::start(&format!(
         "[cache]\nredis = \"{url}\"\ncoherence = \"{coherence}\"\n\n[upstreams.app]\nservers = [{servers}]\n\n\
          [[routes]]\npath = \"/\"\nupstream = \"app\"\n\n[routes.cache]\nttl = \"0s\"\n\n"

@@ -114,12 +114,6 @@ impl Fence {
         gives_up
     }
 
-    /// Whether its last try failed, not so long ago that it says nothing.
-    #[cfg(test)]
-    pub(super) fn is_trying(&self, now: Instant) -> bool {
-        self.away.is_some_and(|(_, last)| now <= last + GAP)
-    }
-
     fn met(&mut self, now: Instant, epoch: &str) -> Instant {
         self.away = None;
         match &self.epoch {

@@ -13,10 +13,17 @@ use redis::{RedisConnectionInfo, RedisError, RedisResult, TlsMode};
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_millis(500);
 
-/// See the [module](self). One that has failed is not used again.
+/// See the [module](self). One that has failed is not used again. Clones share a connection.
+#[derive(Clone)]
 pub(super) enum Link {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Link")
+    }
 }
 
 impl Link {

@@ -22,6 +22,7 @@ use redis::{Cmd, FromRedisValue, RedisResult};
 use super::fence::Lease;
 use super::link::Link;
 use super::member::{Member, Report};
+use super::outbox::Batch;
 
 /// Purges that Redis keeps for those that are cut off for a while.
 const KEPT: usize = 10_000;
@@ -50,10 +51,10 @@ local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 if redis.call('HGET', bus, 'run') ~= run then begin(run) end
 ";
 
-/// ARGV: 2 the message, 3 the sender, 4 how many are kept. Returns epoch and number.
+/// ARGV: 2 the message, 3 the sender, 4 how many are kept, 5 the sender's own number for it. Returns epoch and number.
 const APPEND: &str = r"
 local number = redis.call('HINCRBY', bus, 'end', 1)
-redis.call('XADD', purges, 'MAXLEN', '~', ARGV[4], string.format('%d-0', number), 'from', ARGV[3], 'purges', ARGV[2])
+redis.call('XADD', purges, 'MAXLEN', '~', ARGV[4], string.format('%d-0', number), 'from', ARGV[3], 'ticket', ARGV[5], 'purges', ARGV[2])
 return {redis.call('HGET', bus, 'epoch'), number}
 ";
 
@@ -96,8 +97,10 @@ fn script(body: &str) -> Cmd {
 }
 
 /// Puts purges into the log; the life of the log, and the number that they have in it.
-pub(super) async fn append(link: &mut Link, me: &str, message: &[u8]) -> RedisResult<(String, u64)> {
-    link.ask(script(APPEND).arg(message).arg(me).arg(KEPT), ANSWER).await
+pub(super) async fn append(link: &mut Link, me: &str, batch: &Batch) -> RedisResult<(String, u64)> {
+    let mut command = script(APPEND);
+    command.arg(&batch.message).arg(me).arg(KEPT).arg(batch.ticket);
+    link.ask(&command, ANSWER).await
 }
 
 /// Tells how far a member has come, and renews its lease if it asks for one.
@@ -138,6 +141,8 @@ pub(super) async fn leave(link: &mut Link, me: &str) -> RedisResult<()> {
 pub(super) struct Entry {
     pub(super) number: u64,
     pub(super) from: String,
+    /// The sender's number for it.
+    pub(super) ticket: u64,
     pub(super) message: Vec<u8>,
 }
 
@@ -152,6 +157,18 @@ pub(super) async fn read(link: &mut Link, after: u64, wait: Duration) -> RedisRe
     entries.map(|(id, fields)| entry(&id, fields)).collect()
 }
 
+/// Returns epoch and everything in the log.
+const WHOLE: &str = r"
+return {redis.call('HGET', bus, 'epoch'), redis.call('XRANGE', purges, '-', '+')}
+";
+
+/// The life of the log, and all that is in it.
+pub(super) async fn whole(link: &mut Link) -> RedisResult<(String, Vec<Entry>)> {
+    let (epoch, entries): (String, Vec<(String, HashMap<String, redis::Value>)>) = link.ask(&script(WHOLE), 4 * ANSWER).await?;
+    let entries = entries.into_iter().map(|(id, fields)| entry(&id, fields));
+    Ok((epoch, entries.collect::<RedisResult<_>>()?))
+}
+
 fn entry(id: &str, mut fields: HashMap<String, redis::Value>) -> RedisResult<Entry> {
     let mut field = |name: &str| fields.remove(name).unwrap_or(redis::Value::Nil);
     // Something that nobody here has written has no number that follows, and so cuts off.
@@ -159,6 +176,7 @@ fn entry(id: &str, mut fields: HashMap<String, redis::Value>) -> RedisResult<Ent
     Ok(Entry {
         number,
         from: Option::<String>::from_redis_value(field("from"))?.unwrap_or_default(),
+        ticket: Option::<u64>::from_redis_value(field("ticket"))?.unwrap_or(0),
         message: Option::<Vec<u8>>::from_redis_value(field("purges"))?.unwrap_or_default(),
     })
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 /// How long a member trusts its lease after it has asked for it. Shorter than [`super::fence::LAPSE`], so that it always gives up first.
 pub(super) const HOLD: Duration = Duration::from_millis(1500);
+/// How long a member has a new lease before it trusts it. Longer than [`super::fence::GAP`], so that a Redis that is there only for a moment gives
+/// nobody anything to trust that a writer, who looks for it over and over, has not noticed.
+pub(super) const SETTLE: Duration = Duration::from_millis(1250);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -18,8 +21,8 @@ pub(super) struct Member {
     last: u64,
     /// The last purge in the log, as far as it knows.
     end: u64,
-    /// Where the log ended when its lease began: from there on the others wait for it.
-    joined: Option<u64>,
+    /// Where the log ended when its lease began, and when that was: from there on the others wait for it.
+    joined: Option<(u64, Instant)>,
 }
 
 /// What Redis says to a member that reports.
@@ -82,10 +85,10 @@ impl Member {
             return Next::GoOn;
         }
         if !report.kept || self.joined.is_none() {
-            self.joined = Some(report.end);
+            self.joined = Some((report.end, sent));
         }
         match self.joined {
-            Some(joined) if self.last >= joined => Next::Trust(sent + HOLD),
+            Some((end, since)) if self.last >= end && sent >= since + SETTLE => Next::Trust(sent + HOLD),
             _ => Next::GoOn,
         }
     }
@@ -108,6 +111,11 @@ impl Member {
             return false;
         }
         true
+    }
+
+    /// The connection has failed. Nobody knows for how long Redis was away, so a lease that is there yet counts as a new one.
+    pub(super) fn lost(&mut self) {
+        self.joined = None;
     }
 
     fn cut_off(&mut self) {
@@ -161,23 +169,37 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_counts_once_all_is_done_that_was_before_it() {
-        let now = Instant::now();
+    fn a_lease_counts_once_all_is_done_that_was_before_it_and_some_time_has_passed() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
         let mut member = Member::new(true);
-        member.reported(now, report("a", 7, false));
-        assert_eq!(member.reported(now, report("a", 8, false)), Next::GoOn, "purge 8 waits for nobody");
+        member.reported(at(0), report("a", 7, false));
+        assert_eq!(
+            member.reported(at(0), report("a", 8, false)),
+            Next::GoOn,
+            "purge 8 waits for nobody"
+        );
+        assert_eq!(member.reported(at(2000), report("a", 8, true)), Next::GoOn);
         assert!(member.read(8));
         assert_eq!(
-            member.reported(now, report("a", 9, true)),
-            Next::Trust(now + HOLD),
+            member.reported(at(2000), report("a", 9, true)),
+            Next::Trust(at(2000) + HOLD),
             "purge 9 waits for us"
         );
         assert_eq!(
-            member.reported(now, report("a", 9, false)),
+            member.reported(at(2000), report("a", 9, false)),
             Next::GoOn,
             "it was taken away in between"
         );
         assert!(member.read(9));
-        assert_eq!(member.reported(now, report("a", 9, true)), Next::Trust(now + HOLD));
+        assert_eq!(member.reported(at(3000), report("a", 9, true)), Next::GoOn, "it is new");
+        assert_eq!(member.reported(at(3250), report("a", 9, true)), Next::Trust(at(3250) + HOLD));
+        member.lost();
+        assert_eq!(
+            member.reported(at(3300), report("a", 9, true)),
+            Next::GoOn,
+            "Redis may have been away"
+        );
+        assert_eq!(member.reported(at(4550), report("a", 9, true)), Next::Trust(at(4550) + HOLD));
     }
 }

@@ -3,6 +3,7 @@
 //! A message is any number of purges, one behind the other: a byte for the kind, then its parts, each with its length before it. What cannot
 //! be read, because a newer `lb` wrote it, is taken for the purge of everything: too much is taken out rather than too little.
 
+use super::wire::{length, part, put, put_length, text};
 use crate::cache::purge::Strength;
 use crate::cache::{Key, Purge};
 
@@ -47,16 +48,6 @@ pub(super) fn write(purge: &Purge<'_>, strength: Strength) -> Box<[u8]> {
     out.into()
 }
 
-fn put(out: &mut Vec<u8>, part: &[u8]) {
-    put_length(out, part.len());
-    out.extend_from_slice(part);
-}
-
-fn put_length(out: &mut Vec<u8>, length: usize) {
-    // What is purged comes from heads and URLs, which are far shorter than 4 GiB.
-    out.extend_from_slice(&(length as u32).to_le_bytes());
-}
-
 /// Hands out the purges of a message.
 pub(super) fn read(mut message: &[u8], mut each: impl FnMut(&Purge<'_>, Strength)) {
     while !message.is_empty() {
@@ -97,23 +88,6 @@ fn next(message: &mut &[u8], each: &mut impl FnMut(&Purge<'_>, Strength)) -> Opt
         _ => return None,
     }
     Some(())
-}
-
-fn text<'a>(message: &mut &'a [u8]) -> Option<&'a str> {
-    std::str::from_utf8(part(message)?).ok()
-}
-
-fn part<'a>(message: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = length(message)?;
-    let (part, rest) = message.split_at_checked(length)?;
-    *message = rest;
-    Some(part)
-}
-
-fn length(message: &mut &[u8]) -> Option<usize> {
-    let (length, rest) = message.split_first_chunk()?;
-    *message = rest;
-    Some(u32::from_le_bytes(*length) as usize)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@
 //! A write's answer begins when no `lb` serves any more what it has purged. For that, each has a lease in Redis, which it renews with every
 //! report of how far it has read ([`member`]). A writer's purge is in the log first; then it waits until every lease is gone or its holder has reported that purge
 //! ([`fence`]). A holder without a lease that it can trust serves nothing with a tag from its store, and joins no fetch that brings something with a
-//! tag. It can trust a new lease once it has done every purge that was in the log when the lease began.
+//! tag. It can trust a new lease once it has done every purge that was in the log when the lease began, and after 1.25 s.
 //!
 //! No two clocks are compared: see [`fence`]. A member counts its lease as over 1.5 s after it has *asked* for it, a writer 2 s after it has *seen* it
 //! unrenewed, and takes it away then, so that the holder learns of it.
@@ -28,10 +28,12 @@
 //! When Redis is away, leases lapse, and what has tags is fetched from the servers; nothing fails. A writer waits for 2 s from when Redis has stopped to
 //! answer, and after that only for one more try that fails: nobody has a lease by then. When Redis is back, the first who reports finds that no lease was renewed for too long, and
 //! begins another life of the log, by which everybody drops what was stored before: a write may have been answered meanwhile that is not in
-//! the log. The one case in which the promise is not kept: a writer that is cut off from Redis for longer than that while others are not (or while Redis
-//! comes and goes faster than it is tried, which is every 100 ms).
+//! the log. A Redis that is there only for a moment gives nobody a lease to trust: for that it has to be there for longer than a writer looks away. The
+//! one case in which the promise is not kept is a writer that is cut off from Redis for longer than all of that while others are not.
 
 mod fence;
+mod gate;
+mod keeper;
 mod link;
 mod log;
 mod member;
@@ -40,21 +42,29 @@ mod message;
 mod model;
 mod outbox;
 mod reader;
+mod record;
+mod tier;
+mod wire;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ahash::RandomState;
 use lb_config::{Coherence, Redis};
 use redis::RedisError;
 use tokio::runtime::Runtime;
 
 pub use outbox::Settled;
+pub use tier::{Asking, Waiting};
+pub(super) use tier::{Claim, Original};
 
+use self::gate::Gate;
 use self::member::Member;
 use self::outbox::{Mode, Outbox};
-use super::purge::Strength;
+use self::tier::Tier;
+use super::purge::{Strength, Target};
 use super::{Cache, Now, Purge};
 use crate::observe::metrics::Counter;
 
@@ -76,6 +86,9 @@ pub(super) struct Shared {
     /// Since when Redis has not answered; `NEVER`: it does.
     away: AtomicU64,
     running: Mutex<Option<Running>>,
+    /// What is in Redis and true.
+    gate: Gate,
+    tier: Tier,
 }
 
 /// What is counted.
@@ -89,6 +102,14 @@ pub struct Counts {
     pub purges_heard: Counter,
     /// Commands and connections to Redis that failed.
     pub errors: Counter,
+    /// Misses that were found in Redis.
+    pub tier_hits: Counter,
+    /// Misses that were not.
+    pub tier_misses: Counter,
+    /// Responses that were written to Redis.
+    pub tier_kept: Counter,
+    /// Those that were not, because too many waited.
+    pub tier_dropped: Counter,
 }
 
 #[derive(Debug)]
@@ -120,8 +141,10 @@ pub struct Standing {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(hashing: &RandomState) -> Self {
         Self {
+            gate: Gate::new(hashing),
+            tier: Tier::new(),
             outbox: Outbox::new(),
             counts: Counts::default(),
             base: Instant::now(),
@@ -131,10 +154,18 @@ impl Shared {
         }
     }
 
-    /// A purge was done here.
-    pub(super) fn purged(&self, purge: &Purge<'_>, strength: Strength) {
+    /// A purge begins here; [`Shared::purged`] is its end.
+    pub(super) fn purges(&self, purge: &Purge<'_>, hashing: &RandomState) -> Option<u64> {
         self.counts.purges.add(1);
-        self.outbox.add(purge, strength);
+        self.outbox.is_on().then(|| self.gate.begins(Target::new(purge, hashing)))
+    }
+
+    /// A purge was done here.
+    pub(super) fn purged(&self, purge: &Purge<'_>, strength: Strength, begun: Option<u64>) {
+        let ticket = self.outbox.add(purge, strength);
+        if let Some(begun) = begun {
+            self.gate.ends(begun, ticket);
+        }
     }
 
     fn moment(&self, at: Instant) -> u64 {
@@ -186,6 +217,8 @@ impl Cache {
             return;
         }
         *running = None;
+        self.shared.tier.close();
+        self.shared.gate.closes();
         self.shared.away.store(NEVER, Ordering::Relaxed);
         let Some((redis, coherence)) = with else {
             self.shared.outbox.set(Mode::Off);
@@ -214,6 +247,7 @@ impl Cache {
             .build()?;
         let me = format!("{:016x}", rand::random::<u64>());
         runtime.spawn(reader::run(Arc::clone(self), redis.clone(), me.clone(), Member::new(strict)));
+        runtime.spawn(keeper::run(Arc::clone(self), redis.clone(), self.shared.tier.open()));
         runtime.spawn(writer::run(Arc::clone(self), redis.clone(), me.clone(), strict));
         Ok(Running {
             redis: redis.clone(),
@@ -262,6 +296,7 @@ impl Cache {
         let Some(running) = running else { return };
         let (redis, me, leases) = (running.redis.clone(), running.me.clone(), running.coherence == Coherence::Strict);
         drop(running);
+        self.shared.tier.close();
         if leases && let Ok(mut link) = link::Link::connect(&redis).await {
             self.shared.distrust();
             // If this fails, it lapses.

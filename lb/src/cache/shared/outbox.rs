@@ -81,10 +81,16 @@ impl Outbox {
         self.finish(ticket);
     }
 
-    pub(super) fn add(&self, purge: &Purge<'_>, strength: Strength) {
+    /// Whether there is anybody to tell.
+    pub(super) fn is_on(&self) -> bool {
+        self.lock().mode != Mode::Off
+    }
+
+    /// Leaves a note; its ticket, if there is anybody to tell.
+    pub(super) fn add(&self, purge: &Purge<'_>, strength: Strength) -> Option<u64> {
         let mut pending = self.lock();
         if pending.mode == Mode::Off {
-            return;
+            return None;
         }
         pending.ticket += 1;
         if !pending.everything {
@@ -98,8 +104,10 @@ impl Outbox {
                 pending.everything = true;
             }
         }
+        let ticket = pending.ticket;
         drop(pending);
         self.news.notify_one();
+        Some(ticket)
     }
 
     /// What has to be waited for before an answer, if anything has.

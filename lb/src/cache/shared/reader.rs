@@ -12,7 +12,7 @@ use super::log::{self, Entry};
 use super::member::{Member, Next};
 use super::message;
 use crate::cache::Cache;
-use crate::cache::purge::Strength;
+use crate::cache::purge::{Strength, Target};
 
 /// How long news are waited for before it reports all the same: that renews the lease, and notices a log that has gone.
 const REPORT: Duration = Duration::from_millis(400);
@@ -24,6 +24,7 @@ pub(super) async fn run(cache: Arc<Cache>, redis: Redis, me: String, mut member:
     loop {
         let Err(error) = follow(&cache, &redis, &me, &mut member).await;
         cache.shared.failed(&error, "purges of others are not heard of");
+        member.lost();
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -38,6 +39,7 @@ async fn follow(cache: &Arc<Cache>, redis: &Redis, me: &str, member: &mut Member
         match member.reported(sent, report) {
             Next::Drop => {
                 drop_all(cache, member);
+                open(cache, &mut link, me, member).await?;
                 continue;
             }
             Next::Trust(until) => shared.trust_until(until),
@@ -56,20 +58,52 @@ async fn follow(cache: &Arc<Cache>, redis: &Redis, me: &str, member: &mut Member
 
 /// Does what others have purged. `false`: some is missing.
 pub(super) fn apply(cache: &Arc<Cache>, me: &str, member: &mut Member, entries: &[Entry]) -> bool {
+    let shared = &cache.shared;
     for entry in entries {
         if !member.read(entry.number) {
             drop_all(cache, member);
             return false;
         }
         // What this `lb` has sent it has done before.
+        let hashing = &cache.hashing;
+        // First what is in Redis, then what is here: whoever asks in between finds the newer of the two.
+        message::read(&entry.message, |purge, _| {
+            shared.gate.hears(entry.number, &Target::new(purge, hashing))
+        });
         if entry.from != me {
             message::read(&entry.message, |purge, strength| {
-                cache.shared.counts.purges_heard.add(1);
+                shared.counts.purges_heard.add(1);
                 cache.purge_here(purge, strength);
             });
         }
+        shared.gate.done(entry.number, (entry.from == me).then_some(entry.ticket));
     }
     true
+}
+
+/// Reads the log from its beginning: what it says of responses in Redis.
+async fn open(cache: &Arc<Cache>, link: &mut Link, me: &str, member: &Member) -> Result<(), RedisError> {
+    let (epoch, entries) = log::whole(link).await?;
+    opened(cache, me, member, &epoch, &entries);
+    Ok(())
+}
+
+pub(super) fn opened(cache: &Arc<Cache>, me: &str, member: &Member, epoch: &str, entries: &[Entry]) {
+    if epoch != member.epoch() {
+        // It will be noticed with the next report.
+        return;
+    }
+    let floor = entries.first().map_or(member.last(), |first| first.number.saturating_sub(1));
+    let mut purges = Vec::new();
+    // Those behind the last one will be done yet; that they count already is no harm.
+    for entry in entries {
+        message::read(&entry.message, |purge, _| {
+            purges.push((entry.number, Target::new(purge, &cache.hashing)))
+        });
+    }
+    let own = entries.iter().filter(|entry| entry.from == me).map(|entry| entry.ticket).max();
+    cache.shared.gate.opens(epoch, floor, purges.into_iter(), member.last());
+    cache.shared.gate.done(member.last(), own);
 }
 
 /// It may have missed something: what is stored may be older than what the others have purged.
@@ -77,6 +111,7 @@ pub(super) fn drop_all(cache: &Arc<Cache>, member: &Member) {
     if member.leases() {
         cache.shared.distrust();
     }
+    cache.shared.gate.closes();
     let dropped = cache.purge_here(&crate::cache::Purge::All, Strength::Hard);
     if dropped > 0 {
         tracing::info!(

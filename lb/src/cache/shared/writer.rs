@@ -69,7 +69,7 @@ impl Writer {
         };
         self.batch = self.batch.take().or_else(|| cache.shared.outbox.take());
         if let Some(batch) = &self.batch {
-            let (epoch, number) = log::append(&mut link, &self.me, &batch.message).await?;
+            let (epoch, number) = log::append(&mut link, &self.me, batch).await?;
             cache.shared.counts.purges_told.add(1);
             match &mut self.fence {
                 Some(fence) => fence.appended(Instant::now(), epoch, number, batch.ticket),

@@ -16,7 +16,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::copy::Gathered;
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
 use super::{Connection, failure, of_http2, peer, presence, reply};
-use crate::cache::{Follower, Hit};
+use crate::cache::{Hit, Waiting};
 use crate::engine::relay::Relay;
 use crate::exchange::{Decision, Exchange, Means, Outcome, Sent, Turn, Verdict};
 use crate::filter;
@@ -71,13 +71,13 @@ impl Phases {
         Ok(None)
     }
 
-    /// Waits for the request that fetches the same object, unless the client goes away first.
-    async fn wait(session: &mut Session, exchange: &mut Exchange, follower: Follower) -> Result<Decision> {
+    /// Waits for whoever may have the object, unless the client goes away first.
+    async fn wait(session: &mut Session, exchange: &mut Exchange, waiting: Waiting) -> Result<Decision> {
         // The session watches the client meanwhile, so the head is needed apart from it.
         let head = session.req_header().clone();
         let request = Request(&head, Body::Announced);
         let late = exchange.within_deadline(Duration::MAX);
-        match presence::unless_gone(session, tokio::time::timeout(late, follower.wait(&request))).await? {
+        match presence::unless_gone(session, tokio::time::timeout(late, waiting.wait(&request))).await? {
             Ok(joined) => Ok(exchange.joined(joined, &request)),
             Err(_) => Ok(Decision::Refuse(exchange.late())),
         }
@@ -132,7 +132,7 @@ impl ProxyHttp for Phases {
         let mut decision = exchange.request(&Request(session.req_header(), body));
         loop {
             decision = match decision {
-                Decision::Wait(follower) => Phases::wait(session, exchange, follower).await?,
+                Decision::Wait(waiting) => Phases::wait(session, exchange, waiting).await?,
                 Decision::Delay(delay) => {
                     presence::unless_gone(session, tokio::time::sleep(delay)).await?;
                     exchange.delayed(&Request(session.req_header(), body))
@@ -279,6 +279,7 @@ impl ProxyHttp for Phases {
             Verdict::Relay => {}
             Verdict::Retry | Verdict::AskAgain => return Err(Error::new_up(RETRY_STATUS)),
             Verdict::Serve(hit) => {
+                exchange.settled().await;
                 ctx.instead = Some(hit);
                 return Err(Error::new_in(STORED));
             }

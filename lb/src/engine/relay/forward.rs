@@ -57,7 +57,10 @@ impl Relay {
                             return Box::pin(self.pass_on(client, request, exchange, won, lane.upload)).await;
                         }
                         Raced::Again => continue,
-                        Raced::Stored(hit) => return self.hit(client, request, exchange, &hit).await,
+                        Raced::Stored(hit) => {
+                            exchange.settled().await;
+                            return self.hit(client, request, exchange, &hit).await;
+                        }
                         Raced::Lost(trouble, reused) => (trouble, reused),
                     }
                 }
@@ -77,6 +80,7 @@ impl Relay {
                     Ok(Verdict::Serve(hit)) => {
                         drop(spare);
                         self.keep_unread(request, exchange, key, connection);
+                        exchange.settled().await;
                         return self.hit(client, request, exchange, &hit).await;
                     }
                     Err(trouble) => (trouble, connection.reused),

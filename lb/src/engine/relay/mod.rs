@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::h1::{ClientStream, Request};
-use crate::cache::Follower;
+use crate::cache::Waiting;
 use crate::exchange::{Decision, Exchange, Origin, Outcome};
 use crate::proxy::Proxy;
 pub use mirror::{Message, Mirror};
@@ -124,7 +124,7 @@ impl Relay {
                     true => decision = exchange.delayed(&request.head()),
                     false => return Ended::left(None, 0),
                 },
-                Decision::Wait(follower) => match wait(client, request, exchange, follower).await {
+                Decision::Wait(waiting) => match wait(client, request, exchange, waiting).await {
                     Some(next) => decision = next,
                     None => return Ended::left(None, 0),
                 },
@@ -146,12 +146,12 @@ async fn pause(client: &mut ClientStream, delay: Duration) -> bool {
     }
 }
 
-/// Waits for the request that fetches the same object; `None` where the client goes away first.
-async fn wait(client: &mut ClientStream, request: &Request, exchange: &mut Exchange, follower: Follower) -> Option<Decision> {
+/// Waits for whoever may have the object; `None` where the client goes away first.
+async fn wait(client: &mut ClientStream, request: &Request, exchange: &mut Exchange, waiting: Waiting) -> Option<Decision> {
     let head = request.head();
     let deadline = exchange.deadline();
     let joined = tokio::select! {
-        joined = follower.wait(&head) => joined,
+        joined = waiting.wait(&head) => joined,
         () = poll_fn(|cx| client.poll_gone(cx)) => return None,
         () = passed(deadline) => return Some(Decision::Refuse(exchange.late())),
     };

@@ -30,6 +30,10 @@ pub struct Gauges {
     pub cache_purges: [u64; 2],
     /// Commands and connections to the cache's Redis that failed.
     pub cache_redis_errors: u64,
+    /// Misses that were looked for in the cache's Redis: found there, and not.
+    pub cache_redis_requests: [u64; 2],
+    /// Responses that were written there, and those that were not because too many waited.
+    pub cache_redis_writes: [u64; 2],
     /// Client connections.
     pub connections: u64,
 }
@@ -96,6 +100,20 @@ impl Metrics {
             "lb_cache_redis_errors_total",
             "Commands and connections to the cache's Redis that failed.",
             one(gauges.cache_redis_errors),
+        );
+        let [hit, miss] = gauges.cache_redis_requests;
+        let looked = [("hit", hit), ("miss", miss)].map(|(result, count)| (labels([("result", result)]), count));
+        page.counter(
+            "lb_cache_redis_requests_total",
+            "Misses that were looked for in the cache's Redis.",
+            looked,
+        );
+        let [stored, dropped] = gauges.cache_redis_writes;
+        let written = [("stored", stored), ("dropped", dropped)].map(|(result, count)| (labels([("result", result)]), count));
+        page.counter(
+            "lb_cache_redis_writes_total",
+            "Responses for the cache's Redis; dropped, when too many waited.",
+            written,
         );
         page.gauge("lb_connections", "Client connections.", one(gauges.connections));
         let limited = (labels([("limit", "max_connections_per_ip")]), self.connections_limited.get());

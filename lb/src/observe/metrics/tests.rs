@@ -156,6 +156,8 @@ fn a_request_shows_in_every_family_it_belongs_to() {
         cache_objects: 5,
         cache_purges: [6, 7],
         cache_redis_errors: 8,
+        cache_redis_requests: [10, 11],
+        cache_redis_writes: [12, 13],
         connections: 64,
     };
     let scrape = Scrape::read(&metrics.render(&gauges));
@@ -209,6 +211,8 @@ fn a_request_shows_in_every_family_it_belongs_to() {
     assert_eq!(scrape.get("lb_cache_purges_total", &[("from", "here")]), Some(6.0));
     assert_eq!(scrape.get("lb_cache_purges_total", &[("from", "others")]), Some(7.0));
     assert_eq!(scrape.get("lb_cache_redis_errors_total", &[]), Some(8.0));
+    assert_eq!(scrape.get("lb_cache_redis_requests_total", &[("result", "miss")]), Some(11.0));
+    assert_eq!(scrape.get("lb_cache_redis_writes_total", &[("result", "stored")]), Some(12.0));
     assert_eq!(scrape.get("lb_connections", &[]), Some(64.0));
     assert_eq!(scrape.get("lb_config_reloads_total", &[("result", "ok")]), Some(1.0));
     assert_eq!(scrape.get("lb_config_reloads_total", &[("result", "error")]), Some(1.0));
