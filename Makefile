@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
-TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base
+TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base python3-venv
 BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
 SUITE_PACKAGES = nodejs npm
 FUZZ_SECONDS  ?= 60
@@ -24,6 +24,7 @@ test: ## every test there is, with throw-away PostgreSQL and Redis
 	@scripts/install.sh $(TEST_PACKAGES) $(SUITE_PACKAGES)
 	@$(CARGO) build --locked -p lb -p backend
 	@tests/with-servers.sh $(CARGO) test --locked --workspace
+	@tests/with-servers.sh tests/openapi.sh
 	@scripts/conformance.sh
 
 conformance: ## the public suite for HTTP caches, against its recorded score (SUITE=CHECKOUT: the tests of a checkout of it)
