@@ -22,7 +22,8 @@ build: ## the release binaries
 
 test: ## every test there is, with throw-away PostgreSQL and Redis
 	@scripts/install.sh $(TEST_PACKAGES) $(SUITE_PACKAGES)
-	@$(CARGO) build --locked -p lb -p backend
+	@# Together with the tests: by themselves the binaries would be built with fewer features of their dependencies, and so would all of these once more.
+	@$(CARGO) build --locked --workspace --bins --tests
 	@tests/with-servers.sh $(CARGO) test --locked --workspace
 	@tests/with-servers.sh tests/openapi.sh
 	@scripts/conformance.sh

@@ -4,6 +4,7 @@
 //! `None`.
 
 mod discovery;
+mod redis;
 mod sticky;
 mod traffic;
 
@@ -30,6 +31,7 @@ pub use traffic::{Fault, Mirror, Share, Split};
 mod overload;
 
 pub use overload::{CircuitBreaker, Queue};
+pub use redis::{Coherence, Redis, RedisKind};
 pub use sticky::Sticky;
 
 /// A whole configuration: the file and all that it includes.
@@ -208,6 +210,8 @@ pub struct Upstream {
     pub queue: Option<Queue>,
     /// Refuses requests while most fail; `None`: never.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// Whether the number of requests that each server gets at once is learned from how it does.
+    pub adaptive_concurrency: bool,
     /// Lets clients stay with their server; `None`: off.
     pub sticky: Option<Sticky>,
     /// A second server for what is slow; `None`: never.
@@ -549,12 +553,32 @@ impl HeaderEdits {
 /// `cache` of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCache {
-    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh.
-    pub ttl: Duration,
+    /// The freshness of a response of [`RouteCache::statuses`] that says nothing itself; 0: only what the origin makes fresh. `None`: what can be
+    /// guessed from when it was modified.
+    pub ttl: Option<Duration>,
     /// The statuses that get [`RouteCache::ttl`].
     pub statuses: Vec<StatusCode>,
+    /// Requests for a key from which on its responses are stored: 1 to 1000.
+    pub min_uses: u32,
     /// The key. The upstream is always part of it, the method never.
     pub key: Template,
+    /// Request fields that answers depend on, whatever their `Vary` says.
+    pub vary_on: Vec<HeaderName>,
+    /// What makes a request go past the cache.
+    pub bypass_on: Vec<BypassOn>,
+    /// For how long a response is served after its freshness while it is fetched anew, where the origin says nothing of that.
+    pub stale_while_revalidate: Duration,
+    /// The same, where the origin gives no good answer.
+    pub stale_if_error: Duration,
+}
+
+/// What a request has that goes past the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BypassOn {
+    /// A header of that name.
+    Header(HeaderName),
+    /// A cookie of that name.
+    Cookie(Box<str>),
 }
 
 /// A string with `{scheme}`, `{host}`, `{path}` and `{query}` in it. `{query}` is empty or starts with `?`.
@@ -583,6 +607,10 @@ pub struct Cache {
     pub memory: u64,
     /// Bytes of the largest body that is stored.
     pub max_object: u64,
+    /// What several `lb` share it by; `None`: each has its own.
+    pub redis: Option<Redis>,
+    /// How they agree; means nothing without [`Cache::redis`].
+    pub coherence: Coherence,
 }
 
 impl Balance {

@@ -110,7 +110,7 @@ fn store(cache: &Arc<Cache>, uri: &str, chunk: &Bytes, chunks: usize, now: Now) 
 
 fn look_up(cache: &Arc<Cache>, uri: &str, request: &Head, now: Now) -> Hit {
     match cache.look_up(&Key::new("users", uri.as_bytes(), uri.as_bytes()), request, now) {
-        Lookup::Hit(hit) => hit,
+        Lookup::Hit(hit, _) => hit,
         other => panic!("{other:?}"),
     }
 }

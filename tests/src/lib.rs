@@ -10,6 +10,7 @@
 //! * [`engine`] has the tests of requests run over both engines
 //! * [`tls`] has certificates and TLS for both ends
 //! * [`dns`] is a DNS server whose records change while it runs
+//! * [`redis`] is a Redis that can be killed and started again
 //! * [`load`] sends a steady load and counts every kind of failure
 //! * [`metrics`] reads the Prometheus text, [`access_log`] the log lines
 //! * [`wait`] waits for conditions: no test sleeps for a fixed time and hopes
@@ -41,6 +42,7 @@ pub mod metrics;
 pub mod origin;
 pub mod ports;
 pub mod process;
+pub mod redis;
 pub mod report;
 pub mod tls;
 pub mod wait;

@@ -8,6 +8,7 @@ mod health;
 mod hedge;
 mod matching;
 mod overload;
+mod redis;
 mod route;
 mod server;
 mod servers;

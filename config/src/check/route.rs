@@ -1,13 +1,13 @@
 //! `[[routes]]`.
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::header::{headers, request_headers, response_headers};
 use super::matching::{host, method, path, url_path};
 use super::traffic;
 use super::upstream::first_is_at;
 use crate::fields::{Check, Fields};
-use crate::model::{Action, HostMatch, PathMatch, Rewrite, Route, RouteCache, Split, Template};
+use crate::model::{Action, BypassOn, HostMatch, PathMatch, Rewrite, Route, RouteCache, Split, Template};
 use crate::problem::{Report, any_of, quote};
 use crate::raw::{PLACEHOLDERS, REDIRECT, REDIRECTS, RESPOND, REWRITE, ROUTE, ROUTE_CACHE};
 use crate::read::{self, bad};
@@ -80,11 +80,11 @@ struct Condition {
     host: HostMatch,
     path: String,
     methods: Vec<http::Method>,
-    headers: Vec<(http::HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Condition {
-    fn new(host: &HostMatch, path: &PathMatch, methods: &[http::Method], headers: &[(http::HeaderName, HeaderValue)]) -> Self {
+    fn new(host: &HostMatch, path: &PathMatch, methods: &[http::Method], headers: &[(HeaderName, HeaderValue)]) -> Self {
         let path = match path {
             PathMatch::Prefix(path) => path.to_string(),
             PathMatch::Exact(path) => format!("={path}"),
@@ -203,14 +203,46 @@ fn prefix(cx: &Check<'_>, node: &Node) -> Option<Option<Box<str>>> {
 
 fn cache(cx: &Check<'_>, node: &Node) -> Option<RouteCache> {
     let fields = Fields::open(cx, node, &ROUTE_CACHE)?;
-    let ttl = fields.read("ttl", read::duration);
+    let ttl = fields.optional("ttl", read::duration);
     let statuses = fields.read("statuses", |cx, node| read::list(cx, node, cached_status));
     let key = fields.read("key", template);
+    let min_uses = fields.read("min_uses", |cx, node| read::integer(cx, node, 1..=1000));
+    let vary_on = fields.read("vary_on", |cx, node| read::list(cx, node, vary_on));
+    let bypass_on = fields.read("bypass_on", |cx, node| read::list(cx, node, bypass_on));
+    let stale_while_revalidate = fields.read("stale_while_revalidate", read::duration);
+    let stale_if_error = fields.read("stale_if_error", read::duration);
     Some(RouteCache {
         ttl: ttl?,
         statuses: statuses?,
+        // At most 1000.
+        min_uses: u32::try_from(min_uses?).unwrap_or(u32::MAX),
         key: key?,
+        vary_on: vary_on?,
+        bypass_on: bypass_on?,
+        stale_while_revalidate: stale_while_revalidate?,
+        stale_if_error: stale_if_error?,
     })
+}
+
+fn vary_on(cx: &Check<'_>, node: &Node) -> Option<HeaderName> {
+    read::header_name(cx, node.at, &read::text(cx, node)?)
+}
+
+fn bypass_on(cx: &Check<'_>, node: &Node) -> Option<BypassOn> {
+    let text = read::text(cx, node)?;
+    match text.split_once(':') {
+        Some(("header", name)) => read::header_name(cx, node.at, name).map(BypassOn::Header),
+        // A cookie's name is a token, as a header's is (RFC 6265 §4.1.1), but its case matters.
+        Some(("cookie", name)) => read::header_name(cx, node.at, name).map(|_| BypassOn::Cookie(name.into())),
+        _ => {
+            cx.report(
+                Report::at(node.at, format!("unknown bypass_on \"{text}\""))
+                    .expected("header:NAME or cookie:NAME")
+                    .found(&text),
+            );
+            None
+        }
+    }
 }
 
 /// A status that may be stored as it is: a part of an object (206) and "nothing new" (304) may not.

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use super::tls;
+use super::{redis, tls};
 use crate::fields::{Check, Fields};
 use crate::interpolate::is_reference;
-use crate::model::{AccessLog, Admin, Cache, Engine, Limits, LogFormat, LogLevel, LogPath, Secret, Server};
+use crate::model::{AccessLog, Admin, Cache, Coherence, Engine, Limits, LogFormat, LogLevel, LogPath, Secret, Server};
 use crate::problem::Report;
-use crate::raw::{ACCESS_LOG, ADMIN, CACHE, ENGINE, LIMITS, LOG_FORMAT, LOG_LEVEL, MAX_THREADS, SERVER};
+use crate::raw::{ACCESS_LOG, ADMIN, CACHE, COHERENCE, ENGINE, LIMITS, LOG_FORMAT, LOG_LEVEL, MAX_THREADS, SERVER};
 use crate::read::{self, bad};
 use crate::source::Place;
 use crate::suggest::nearest;
@@ -274,9 +274,23 @@ pub(super) fn cache(cx: &Check<'_>, node: &Node) -> Option<Cache> {
     let fields = Fields::open(cx, node, &CACHE)?;
     let memory = fields.read("memory", read::size_above_0);
     let max_object = fields.read("max_object", read::size_above_0);
+    let redis = fields.optional("redis", redis::redis);
+    let coherence = fields.read("coherence", |cx, node| {
+        read::one_of(cx, node, &COHERENCE, |name| match name {
+            "fast" => Some(Coherence::Fast),
+            "strict" => Some(Coherence::Strict),
+            _ => None,
+        })
+    });
+    if let (Some(at), Some(None)) = (fields.get("coherence"), &redis) {
+        let report = Report::at(at.at, "`coherence` without `redis`: there are no others to agree with");
+        cx.report(report.help("add redis = \"redis://HOST:PORT\", or remove coherence"));
+    }
     let memory = memory?;
     Some(Cache {
         memory,
         max_object: max_object?.min(memory),
+        redis: redis?,
+        coherence: coherence?,
     })
 }

@@ -36,6 +36,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
     let retry = fields.read("retry", |cx, node| read::off_or_table(cx, node, retry));
     let queue = fields.optional("queue", queue);
     let circuit_breaker = fields.optional("circuit_breaker", circuit_breaker);
+    let adaptive_concurrency = fields.read("adaptive_concurrency", read::boolean);
     let sticky = fields.optional("sticky", sticky);
     let hedge = fields.optional("hedge", hedge);
     let slow_start = fields.optional("slow_start", read::timeout);
@@ -54,6 +55,7 @@ pub(crate) fn upstream(cx: &Check<'_>, node: &Node, name: &str) -> Option<Upstre
         retry: retry?,
         queue: queue?,
         circuit_breaker: circuit_breaker?,
+        adaptive_concurrency: adaptive_concurrency?,
         sticky: sticky?,
         hedge: hedge?,
         slow_start: slow_start?,

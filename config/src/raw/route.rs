@@ -123,16 +123,45 @@ pub(crate) static ROUTE_CACHE: TableDef = TableDef {
         key(
             "ttl",
             Duration,
-            "The freshness of responses that say nothing themselves; \"0s\": only what the origin makes fresh.",
-        )
-        .text("0s"),
+            "The freshness of responses that say nothing themselves; \"0s\": only what the origin makes fresh. Without it, a tenth of the time since they were modified.",
+        ),
         key("statuses", List(&Integer(200, 599)), "The statuses that get this freshness.").default(Preset::List(&[
             Preset::Integer(200),
             Preset::Integer(203),
             Preset::Integer(301),
             Preset::Integer(308),
         ])),
+        key(
+            "min_uses",
+            Integer(1, 1000),
+            "Requests for a key from which on its responses are stored; 2 keeps out what is asked for once.",
+        )
+        .integer(1),
         key("key", Text, "What tells one object from another, besides its upstream.").text("{scheme}://{host}{path}{query}"),
+        key(
+            "vary_on",
+            List(&Text),
+            "Request headers that responses depend on, whatever their Vary says.",
+        )
+        .default(Preset::List(&[])),
+        key(
+            "bypass_on",
+            List(&Text),
+            "Requests that have one of these go past the cache: header:NAME or cookie:NAME.",
+        )
+        .default(Preset::List(&[])),
+        key(
+            "stale_while_revalidate",
+            Duration,
+            "How long past its freshness a response is served while it is fetched anew, where the origin does not say.",
+        )
+        .text("0s"),
+        key(
+            "stale_if_error",
+            Duration,
+            "How long past its freshness a response is served where the origin gives no good answer, where the origin does not say.",
+        )
+        .text("0s"),
     ],
-    later: &["stale_while_revalidate", "stale_if_error", "vary_on", "bypass_on"],
+    later: &[],
 };

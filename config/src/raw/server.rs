@@ -1,6 +1,6 @@
 //! `[server]`, `[limits]` and `[cache]`.
 
-use super::Shape::{Duration, Either, Integer, List, OneOf, Size, Table, Text};
+use super::Shape::{Duration, Either, Integer, List, OneOf, Pattern, Size, Table, Text};
 use super::{Choice, Key, MANY, NETWORK, OFF, Preset, SOCKET, Shape, TableDef, key};
 
 /// `log_level`.
@@ -13,6 +13,12 @@ pub(crate) const LOG_LEVEL: Choice = Choice {
 pub(crate) const LOG_FORMAT: Choice = Choice {
     what: "format",
     names: &["json", "combined"],
+    later: &[],
+};
+/// `coherence`.
+pub(crate) const COHERENCE: Choice = Choice {
+    what: "coherence",
+    names: &["fast", "strict"],
     later: &[],
 };
 /// `engine`.
@@ -178,6 +184,18 @@ pub(crate) static CACHE: TableDef = TableDef {
         )
         .text("256MiB"),
         key("max_object", Size, "The largest body that is stored.").text("8MiB"),
+        key(
+            "redis",
+            Pattern("^rediss?(-cluster|-sentinel)?://"),
+            "A Redis by which several lb tell each other what is not true any more: redis://HOST:PORT, redis-cluster://HOST:PORT,HOST:PORT or \
+             redis-sentinel://HOST:PORT,HOST:PORT/NAME; rediss for TLS.",
+        ),
+        key(
+            "coherence",
+            OneOf(COHERENCE.names),
+            "With redis: the others have purged within 100 ms; or a write's answer waits until they have.",
+        )
+        .text("fast"),
     ],
-    later: &["redis", "coherence"],
+    later: &[],
 };

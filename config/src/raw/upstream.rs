@@ -35,7 +35,7 @@ pub(crate) static UPSTREAM: TableDef = TableDef {
     title: "[upstreams.NAME]",
     about: "Servers that do the same, and how requests are spread over them.",
     keys: UPSTREAM_KEYS,
-    later: &["adaptive_concurrency"],
+    later: &[],
 };
 
 const UPSTREAM_KEYS: &[Key] = &[
@@ -77,6 +77,12 @@ const UPSTREAM_KEYS: &[Key] = &[
         Table(&QUEUE),
         "Where requests wait while every server is at its limit. Without it, they get 503 at once.",
     ),
+    key(
+        "adaptive_concurrency",
+        Boolean,
+        "Finds out how many requests at once each server can take, and gives it no more.",
+    )
+    .default(Preset::Boolean(false)),
     key("sticky", Table(&super::STICKY), super::STICKY.about),
     key("hedge", Table(&HEDGE), HEDGE.about),
     key(

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::problem;
 use crate::cache::Purge;
 use crate::proxy::Proxy;
 
-/// What is removed: one of these.
+const EXPECTED: &str = "expected one of ?url=, ?prefix=, ?tag= or ?all=true, and &soft=true to mark as stale instead of taking out";
+
+/// What is purged: one of the first four; and how.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
@@ -21,46 +23,47 @@ pub(super) struct Parameters {
     prefix: Option<String>,
     tag: Option<String>,
     all: Option<bool>,
+    #[serde(default)]
+    soft: bool,
 }
 
-/// Removes stored objects and says how many.
-pub(super) async fn purge(
-    State(proxy): State<Arc<Proxy>>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let expected = "expected one of ?url=, ?prefix=, ?tag= or ?all=true";
+/// What came of it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Purged {
+    /// Stored responses that were taken out or marked stale.
+    pub(crate) purged: u64,
+}
+
+/// Takes stored responses out, or marks them stale, and says how many.
+pub(super) async fn purge(State(proxy): State<Arc<Proxy>>, parameters: Result<Query<Parameters>, QueryRejection>) -> Response {
     let Ok(Query(parameters)) = parameters else {
-        return problem(StatusCode::BAD_REQUEST, expected);
+        return problem(StatusCode::BAD_REQUEST, EXPECTED);
     };
-    let what = match &parameters {
-        Parameters {
-            url: Some(url),
-            prefix: None,
-            tag: None,
-            all: None,
-        } => Purge::Url(url),
-        Parameters {
-            url: None,
-            prefix: Some(prefix),
-            tag: None,
-            all: None,
-        } => Purge::Prefix(prefix),
-        Parameters {
-            url: None,
-            prefix: None,
-            tag: Some(tag),
-            all: None,
-        } => Purge::Tags {
+    let Parameters {
+        url,
+        prefix,
+        tag,
+        all,
+        soft,
+    } = &parameters;
+    let tags = [tag.as_deref().unwrap_or_default().as_bytes()];
+    let what = match (url, prefix, tag, all) {
+        (Some(url), None, None, None) => Purge::Url(url),
+        (None, Some(prefix), None, None) => Purge::Prefix(prefix),
+        (None, None, Some(_), None) => Purge::Tags {
             upstream: None,
-            tags: &[tag.as_bytes()],
+            tags: &tags,
         },
-        Parameters {
-            url: None,
-            prefix: None,
-            tag: None,
-            all: Some(true),
-        } => Purge::All,
-        _ => return problem(StatusCode::BAD_REQUEST, expected),
+        (None, None, None, Some(true)) => Purge::All,
+        _ => return problem(StatusCode::BAD_REQUEST, EXPECTED),
     };
-    Json(json!({ "purged": proxy.cache.purge(&what) })).into_response()
+    let purged = if *soft {
+        proxy.cache.soften(&what)
+    } else {
+        proxy.cache.purge(&what)
+    };
+    if let Some(settled) = proxy.cache.settled() {
+        proxy.cache.settle(settled).await;
+    }
+    Json(Purged { purged }).into_response()
 }

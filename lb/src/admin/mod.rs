@@ -3,7 +3,7 @@
 //! It is on loopback unless there is a token, and refuses what a web page could make a browser send there: a `Host` that is a name of
 //! somebody else's (DNS rebinding) and an `Origin` that is another site's.
 
-mod cache;
+pub(crate) mod cache;
 mod guard;
 pub mod server;
 pub mod status;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::cache::Standing;
 use crate::observe::{Gauges, ServerGauges, ServerMetrics, UpstreamGauges};
 use crate::proxy::Proxy;
 use crate::snapshot::{RouteState, UpstreamState};
@@ -94,6 +95,9 @@ pub struct ServerStatus {
     pub in_flight: u32,
     /// The most that it may work on.
     pub max_connections: Option<u32>,
+    /// The most that may wait for its answers, as was learned; `None`: nothing is.
+    #[serde(default)]
+    pub concurrency_limit: Option<u32>,
     /// Answers that it gave.
     pub requests: u64,
     /// How often it was ejected.
@@ -122,6 +126,21 @@ pub struct CacheStatus {
     pub objects: u64,
     /// Bytes allowed.
     pub memory: u64,
+    /// The Redis that it is shared through; `None`: it is not shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisStatus>,
+}
+
+/// The Redis that the cache is shared through.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RedisStatus {
+    /// Where it is, without the password.
+    pub address: String,
+    /// Whether it answers.
+    pub connected: bool,
+    /// With `coherence = "strict"`: `held`, or `lapsed` while nothing with a tag is served from the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
 }
 
 /// The access log.
@@ -153,11 +172,22 @@ impl Status {
                 bytes: proxy.cache.bytes(),
                 objects: proxy.cache.objects(),
                 memory: snapshot.config.cache.memory,
+                redis: proxy.cache.standing().map(redis),
             },
             access_log: LogStatus {
                 dropped: proxy.metrics.access_log_dropped().get(),
             },
         }
+    }
+}
+
+fn redis(standing: Standing) -> RedisStatus {
+    RedisStatus {
+        address: standing.redis,
+        connected: standing.connected,
+        lease: standing
+            .trusted
+            .map(|trusted| String::from(if trusted { "held" } else { "lapsed" })),
     }
 }
 
@@ -194,6 +224,7 @@ impl ServerStatus {
             ordered: now.duty.as_str().to_string(),
             in_flight: now.in_flight,
             max_connections: server.max_connections().map(Into::into),
+            concurrency_limit: now.concurrency_limit,
             requests: answers(metrics),
             ejections: now.ejections,
             last_check: now
@@ -241,14 +272,18 @@ pub(super) fn gauges(proxy: &Proxy) -> Gauges {
                 active: u64::from(now.in_flight),
                 healthy: now.state == State::Healthy,
                 ejections: now.ejections,
+                concurrency_limit: now.concurrency_limit.map(u64::from),
             }
         }));
     }
+    let counts = proxy.cache.shared_counts();
     Gauges {
         upstreams,
         servers,
         cache_bytes: proxy.cache.bytes(),
         cache_objects: proxy.cache.objects(),
+        cache_purges: [counts.purges.get(), counts.purges_heard.get()],
+        cache_redis_errors: counts.errors.get(),
         connections: proxy.connections.open() as u64,
     }
 }

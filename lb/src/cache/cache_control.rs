@@ -22,6 +22,10 @@ pub struct Directives {
     pub public: bool,
     /// `must-revalidate`
     pub must_revalidate: bool,
+    /// `proxy-revalidate`
+    pub proxy_revalidate: bool,
+    /// `must-understand`
+    pub must_understand: bool,
     /// `no-cache`, of the whole response or of some fields
     pub no_cache: Scope,
     /// `private`, of the whole response or of some fields
@@ -30,6 +34,10 @@ pub struct Directives {
     pub max_age: Option<u64>,
     /// `s-maxage` in seconds; 0 where it could not be read
     pub s_maxage: Option<u64>,
+    /// `stale-while-revalidate` (RFC 5861 §3) in seconds; 0 where it could not be read
+    pub stale_while_revalidate: Option<u64>,
+    /// `stale-if-error` (RFC 5861 §4) in seconds; 0 where it could not be read
+    pub stale_if_error: Option<u64>,
 }
 
 /// What a directive is about.
@@ -45,7 +53,7 @@ pub enum Scope {
 }
 
 /// What stands behind a directive's `=`.
-enum Argument<'a> {
+pub(super) enum Argument<'a> {
     None,
     Text(&'a [u8]),
     Unreadable,
@@ -103,6 +111,14 @@ impl Directives {
             self.public = true;
         } else if is("must-revalidate") {
             self.must_revalidate = true;
+        } else if is("proxy-revalidate") {
+            self.proxy_revalidate = true;
+        } else if is("must-understand") {
+            self.must_understand = true;
+        } else if is("stale-while-revalidate") {
+            self.stale_while_revalidate.get_or_insert(argument.seconds());
+        } else if is("stale-if-error") {
+            self.stale_if_error.get_or_insert(argument.seconds());
         } else if is("no-cache") {
             self.no_cache.add(argument);
         } else if is("private") {
@@ -142,11 +158,15 @@ impl Scope {
 }
 
 impl Argument<'_> {
-    fn seconds(&self) -> u64 {
+    pub(super) fn number(&self) -> Option<u64> {
         match self {
-            Self::Text(text) => delta_seconds(text).unwrap_or(0),
-            Self::None | Self::Unreadable => 0,
+            Self::Text(text) => delta_seconds(text),
+            Self::None | Self::Unreadable => None,
         }
+    }
+
+    pub(super) fn seconds(&self) -> u64 {
+        self.number().unwrap_or(0)
     }
 }
 
@@ -162,7 +182,7 @@ pub fn delta_seconds(text: &[u8]) -> Option<u64> {
 }
 
 /// The first directive of a line, and what comes after its comma.
-fn next_directive(line: &[u8]) -> Option<(&[u8], Argument<'_>, &[u8])> {
+pub(super) fn next_directive(line: &[u8]) -> Option<(&[u8], Argument<'_>, &[u8])> {
     let start = line.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
     let line = &line[start..];
     let (name, rest) = line.split_at(line.iter().position(|&byte| !is_token(byte)).unwrap_or(line.len()));
@@ -241,149 +261,4 @@ fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(line: &str) -> Directives {
-        Directives::parse([line.as_bytes()].into_iter())
-    }
-
-    fn targeted(line: &str) -> Option<Directives> {
-        Directives::parse_targeted([line.as_bytes()].into_iter())
-    }
-
-    #[test]
-    fn reads_what_origins_write() {
-        let said = parse("Public, MAX-AGE=60, s-maxage=\"120\" ,, stale-while-revalidate=30, must-revalidate");
-        assert!(said.public && said.must_revalidate && !said.no_store);
-        assert_eq!((said.max_age, said.s_maxage), (Some(60), Some(120)));
-        assert_eq!(said.private, Scope::Nothing);
-    }
-
-    #[test]
-    fn lines_add_up_and_the_first_number_counts() {
-        let lines: [&[u8]; 3] = [b"max-age=1", b"no-store", b"max-age=9"];
-        let said = Directives::parse(lines.into_iter());
-        assert!(said.no_store);
-        assert_eq!(said.max_age, Some(1));
-    }
-
-    #[test]
-    fn a_number_that_cannot_be_read_is_zero() {
-        for text in [
-            "max-age=-1",
-            "max-age=1.5",
-            "max-age=a1",
-            "max-age=",
-            "max-age",
-            "max-age=\"1",
-            "max-age=1 no-store",
-            "max-age =1",
-            "max-age= 1",
-            "max-age=\"1\"x",
-            "max-age=1;public",
-            "max-age=0x10",
-        ] {
-            assert_eq!(parse(text).max_age, Some(0), "{text}");
-        }
-        assert_eq!(parse("max-age=00060").max_age, Some(60));
-        assert_eq!(parse("max-age=99999999999999999999999").max_age, Some(MAX_DELTA));
-    }
-
-    #[test]
-    fn what_forbids_is_heard_through_junk() {
-        for text in [
-            "no-store;",
-            "no-store=1",
-            "no-store private",
-            "x=\"a, max-age=5\", No-Store",
-            ", ,no-store",
-            "max-age=\"a\\\"b\", no-store",
-        ] {
-            assert!(parse(text).no_store, "{text}");
-        }
-        for text in [
-            "private",
-            "private=\"\"",
-            "private=\"a b\"",
-            "private=\"set-cookie",
-            "private=\"x\", private",
-        ] {
-            assert_eq!(parse(text).private, Scope::Whole, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_stands_in_a_quoted_string_is_no_directive() {
-        let said = parse("ext=\"no-store, max-age=99\", max-age=5");
-        assert!(!said.no_store);
-        assert_eq!(said.max_age, Some(5));
-    }
-
-    #[test]
-    fn private_and_no_cache_may_be_about_fields() {
-        let said = parse("private=\"Set-Cookie, x-user\", no-cache=authorization, no-cache=\"date\"");
-        assert_eq!(said.private.fields(), [http::header::SET_COOKIE, HeaderName::from_static("x-user")]);
-        assert_eq!(said.no_cache.fields(), [http::header::AUTHORIZATION, http::header::DATE]);
-    }
-
-    #[test]
-    fn a_targeted_field_is_a_dictionary_or_nothing() {
-        assert_eq!(
-            targeted("max-age=60, no-store").map(|said| (said.max_age, said.no_store)),
-            Some((Some(60), true))
-        );
-        assert_eq!(targeted("max-age=60;x=1").and_then(|said| said.max_age), Some(60));
-        assert_eq!(targeted("none"), Some(Directives::default()));
-        assert_eq!(targeted("no-store=?0"), Some(Directives::default()));
-        assert_eq!(targeted("private=\"x-user\"").map(|said| said.private.fields().len()), Some(1));
-        for ignored in [
-            "",
-            "  ",
-            "MAX-AGE=60",
-            "max-age=60,",
-            "max-age:60",
-            "max-age=\"60",
-            "max-age=1 no-store",
-            "&",
-        ] {
-            assert_eq!(targeted(ignored), None, "{ignored}");
-        }
-        for wrong in [
-            "max-age=\"60\"",
-            "max-age=6.5",
-            "max-age",
-            "max-age=(60)",
-            "max-age=-60",
-            "max-age=a60",
-        ] {
-            assert_eq!(targeted(wrong).and_then(|said| said.max_age), Some(0), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn targeted_lines_are_one_dictionary() {
-        let lines: [&[u8]; 2] = [b"max-age=60", b"no-store"];
-        assert!(Directives::parse_targeted(lines.into_iter()).is_some_and(|said| said.no_store));
-        let broken: [&[u8]; 2] = [b"max-age=60", b"=="];
-        assert_eq!(Directives::parse_targeted(broken.into_iter()), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_fail(line in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let lines = || [line.as_slice()].into_iter();
-            let said = Directives::parse(lines());
-            prop_assert!(said.max_age.unwrap_or(0) <= MAX_DELTA);
-            let _ = Directives::parse_targeted(lines());
-        }
-
-        #[test]
-        fn no_store_is_found_wherever_it_stands(before in "[a-z]{1,8}(=[0-9a-z]{0,5})?", after in "[a-z]{1,8}(=\"[a-z ,]{0,5}\")?") {
-            let line = format!("{before}, no-store ,{after}");
-            prop_assert!(parse(&line).no_store);
-        }
-    }
-}
+mod tests;

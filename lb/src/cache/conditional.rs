@@ -1,31 +1,59 @@
-//! Conditional requests that the store can answer (RFC 9111 §4.3.2, RFC 9110 §13.2.2): the client has what is stored already.
+//! Conditional requests that the store can answer (RFC 9111 §4.3.2, RFC 9110 §13): the client has what is stored already, or a part of it.
 
-use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use std::time::Duration;
+
+use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue};
 
+use super::http_date;
 use crate::exchange::head::Fields;
 
 /// Whether a stored response with these fields is what the client says that it has.
 ///
-/// `If-None-Match` compares weakly and wins over `If-Modified-Since`, which holds where the stored `Last-Modified` is not later.
+/// `If-None-Match` compares weakly and wins over `If-Modified-Since`, which holds where the stored `Last-Modified` is not later; where there is
+/// none, the stored `Date` stands for it (RFC 9111 §4.3.2).
 pub fn not_modified(request: &impl Fields, stored: &[(HeaderName, HeaderValue)]) -> bool {
-    let field = |name: &HeaderName| stored.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_bytes());
     if request.get(&IF_NONE_MATCH).is_some() {
-        let tag = field(&ETAG).map(opaque);
+        let tag = field(stored, &ETAG).map(opaque);
         return request
             .all(&IF_NONE_MATCH)
             .flat_map(tags)
             .any(|given| given == b"*" || tag == Some(opaque(given)));
     }
-    let date = |value: &[u8]| {
-        std::str::from_utf8(value)
-            .ok()
-            .and_then(|text| httpdate::parse_http_date(text).ok())
-    };
-    match (request.get(&IF_MODIFIED_SINCE).and_then(date), field(&LAST_MODIFIED).and_then(date)) {
+    let modified = field(stored, &LAST_MODIFIED)
+        .or_else(|| field(stored, &DATE))
+        .and_then(http_date::read);
+    match (request.get(&IF_MODIFIED_SINCE).and_then(http_date::read), modified) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
     }
+}
+
+/// Whether a part of what is stored goes with the part that the client has: it says nothing about that one, or by `If-Range` (RFC 9110 §13.1.5)
+/// that it has just this. Only what compares strongly will do, a strong tag, or a date that is a second older than the answer.
+pub(super) fn is_current(request: &impl Fields, stored: &[(HeaderName, HeaderValue)]) -> bool {
+    let mut lines = request.all(&IF_RANGE);
+    let Some(given) = lines.next().map(<[u8]>::trim_ascii) else {
+        return true;
+    };
+    if lines.next().is_some() {
+        return false;
+    }
+    if given.starts_with(b"\"") {
+        return field(stored, &ETAG) == Some(given);
+    }
+    let (modified, dated) = (
+        field(stored, &LAST_MODIFIED).and_then(http_date::read),
+        field(stored, &DATE).and_then(http_date::read),
+    );
+    match (http_date::read(given), modified, dated) {
+        (Some(given), Some(modified), Some(dated)) => given == modified && modified + Duration::from_secs(1) <= dated,
+        _ => false,
+    }
+}
+
+fn field<'a>(stored: &'a [(HeaderName, HeaderValue)], name: &HeaderName) -> Option<&'a [u8]> {
+    stored.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_bytes())
 }
 
 /// A tag without its mark of weakness.
@@ -82,5 +110,45 @@ mod tests {
             &stored
         ));
         assert!(!not_modified(&asks(&[("if-modified-since", "yesterday")]), &stored));
+    }
+
+    #[test]
+    fn without_a_date_of_its_own_the_answer_is_as_old_as_it_is() {
+        let stored = [(DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT"))];
+        assert!(not_modified(
+            &asks(&[("if-modified-since", "Wed, 01 Jan 2025 00:00:00 GMT")]),
+            &stored
+        ));
+        assert!(!not_modified(
+            &asks(&[("if-modified-since", "Tue, 31 Dec 2024 23:59:59 GMT")]),
+            &stored
+        ));
+    }
+
+    #[test]
+    fn only_what_compares_strongly_makes_a_part_fit() {
+        let mut fields = stored(Some("\"a\""), Some("Wed, 01 Jan 2025 00:00:00 GMT"));
+        fields.push((DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:01 GMT")));
+        let fits = |given, fields: &[_]| is_current(&asks(&[("if-range", given)]), fields);
+        assert!(is_current(&asks(&[]), &fields));
+        assert!(fits("\"a\"", &fields) && fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields));
+        for given in [
+            "\"b\"",
+            "W/\"a\"",
+            "Thu, 02 Jan 2025 00:00:00 GMT",
+            "Tue, 31 Dec 2024 00:00:00 GMT",
+            "a",
+            "",
+        ] {
+            assert!(!fits(given, &fields), "{given}");
+        }
+        fields[0].1 = HeaderValue::from_static("W/\"a\"");
+        assert!(!fits("W/\"a\"", &fields) && !fits("\"a\"", &fields), "a weak tag");
+        fields[2].1 = HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT");
+        assert!(
+            !fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields),
+            "changed in the second in which it was sent, perhaps"
+        );
+        assert!(!is_current(&asks(&[("if-range", "\"a\""), ("if-range", "\"a\"")]), &fields));
     }
 }

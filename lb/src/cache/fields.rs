@@ -68,6 +68,11 @@ pub(super) fn kept(response: &impl Fields, hidden: &[HeaderName], now: Now) -> (
     (fields.collect(), text.len() + custom)
 }
 
+/// Whether a field is one of those that are never stored.
+pub(super) fn is_of_this_hop(name: &HeaderName) -> bool {
+    NOT_KEPT.contains(name)
+}
+
 /// The members of every line of a tag field.
 pub(super) fn tags<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     lines

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -28,9 +29,34 @@ pub(super) struct Flight {
     pub(super) key: StoredKey,
     /// Whether its requests have `Authorization`. What such a request is told is seldom for others, so that they wait apart.
     pub(super) authorized: bool,
+    /// When it was begun.
+    pub(super) asked: Instant,
+    /// What is stored already, and may turn out to be still right.
+    pub(super) stored: Stored,
     state: Mutex<State>,
     /// More of the body has come, or its end.
     pub(super) news: Notify,
+}
+
+/// What a fetch may find to be still right.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Stored {
+    #[default]
+    Nothing,
+    /// What is stored for just this request.
+    This(Arc<Object>),
+    /// Other variants, of which one may be right for this request as well.
+    Variants(Vec<Arc<Object>>),
+}
+
+impl Stored {
+    pub(super) fn objects(&self) -> &[Arc<Object>] {
+        match self {
+            Self::Nothing => &[],
+            Self::This(object) => std::slice::from_ref(object),
+            Self::Variants(objects) => objects,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,11 +93,12 @@ pub(super) enum Phase {
 }
 
 impl Flight {
-    pub(super) fn new(key: StoredKey, authorized: bool, began: u64, listed: bool, expected: Option<Variant>) -> Arc<Self> {
+    /// `began`: its number. [Listing](Self::list) it is the caller's.
+    pub(super) fn new(key: StoredKey, authorized: bool, asked: Instant, began: u64, stored: Stored) -> Arc<Self> {
         let state = State {
             began,
-            listed,
-            expected,
+            listed: false,
+            expected: None,
             phase: Phase::Asked,
             waiting: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -83,6 +110,8 @@ impl Flight {
         Arc::new(Self {
             key,
             authorized,
+            asked,
+            stored,
             state: Mutex::new(state),
             news: Notify::new(),
         })
@@ -106,6 +135,19 @@ impl Flight {
         variant
             .map(|variant| variant.selector().clone())
             .filter(|selector| !selector.is_empty())
+    }
+
+    /// Whether it may bring this object anew.
+    pub(super) fn may_bring(&self, object: &Object) -> bool {
+        if !self.key.same(&object.key) {
+            return false;
+        }
+        let state = self.lock();
+        match &state.phase {
+            Phase::Asked => state.expected.as_ref().is_none_or(|variant| variant.same(&object.variant)),
+            Phase::Arriving(arriving) => arriving.variant.same(&object.variant),
+            Phase::Whole | Phase::Over => false,
+        }
     }
 
     /// Whether a purge is about what it brings, as far as one can tell.

@@ -22,6 +22,8 @@ use crate::exchange::head::Fields;
 pub(super) enum Word {
     /// The head is here and may be shared.
     Stream(Reader),
+    /// The answer is what was stored.
+    Hit(Hit),
     /// The leader is gone; fetch.
     Lead(Lead),
     /// The answer is not for others.
@@ -36,12 +38,14 @@ pub struct Follower {
     miss: Miss,
     id: u64,
     word: oneshot::Receiver<Word>,
+    /// It joined at a time when nothing with tags was to be trusted.
+    wary: bool,
 }
 
 /// How a follower goes on.
 #[derive(Debug)]
 pub enum Joined {
-    /// The answer is here, whole.
+    /// The answer is here, whole. It is stale where the origin gave no good one.
     Hit(Hit),
     /// The answer is arriving.
     Stream(Reader),
@@ -54,13 +58,14 @@ pub enum Joined {
 }
 
 impl Follower {
-    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, miss: Miss, id: u64, word: oneshot::Receiver<Word>) -> Self {
+    pub(super) fn new(cache: &Arc<Cache>, flight: &Arc<Flight>, miss: Miss, id: u64, word: oneshot::Receiver<Word>, wary: bool) -> Self {
         Self {
             cache: Arc::clone(cache),
             flight: Arc::clone(flight),
             miss,
             id,
             word,
+            wary,
         }
     }
 
@@ -73,15 +78,26 @@ impl Follower {
     pub async fn wait(mut self, request: &impl Fields) -> Joined {
         match (&mut self.word).await {
             Ok(Word::Stream(reader)) if !reader.object.variant.matches(request) => Joined::Again,
-            Ok(Word::Stream(reader)) if reader.object.is_whole() => Joined::Hit(reader.hit()),
+            Ok(Word::Stream(reader)) if self.wary && !reader.object.tags.is_empty() => {
+                drop(reader);
+                self.alone(request)
+            }
+            Ok(Word::Stream(reader)) if reader.object.is_whole() => Joined::Hit(Hit::new(&reader.object)),
             Ok(Word::Stream(mut reader)) => {
                 reader.miss = self.miss;
                 Joined::Stream(reader)
             }
-            Ok(Word::Lead(lead)) => Joined::Lead(lead),
-            Ok(Word::Alone) => Joined::Alone(self.cache.lead_alone(self.flight.key.clone(), self.flight.authorized, self.miss)),
+            Ok(Word::Hit(hit)) if !hit.object.variant.matches(request) => Joined::Again,
+            Ok(Word::Hit(hit)) if self.wary && !hit.object.tags.is_empty() => self.alone(request),
+            Ok(Word::Hit(hit)) => Joined::Hit(hit),
+            Ok(Word::Lead(lead)) => Joined::Lead(lead.of(request)),
+            Ok(Word::Alone) => self.alone(request),
             Err(_) => Joined::Again,
         }
+    }
+
+    fn alone(&self, request: &impl Fields) -> Joined {
+        Joined::Alone(self.cache.lead_after(&self.flight, self.miss).of(request))
     }
 }
 
@@ -160,17 +176,6 @@ impl Reader {
                 Phase::Over => Some(Err(Broken)),
                 Phase::Asked | Phase::Arriving(_) => None,
             },
-        }
-    }
-
-    /// Of a body that is whole: it came just now.
-    fn hit(&self) -> Hit {
-        let freshness = &self.object.freshness;
-        let ttl = freshness.lifetime.saturating_sub(freshness.initial_age);
-        Hit {
-            object: Arc::clone(&self.object),
-            age: freshness.initial_age.as_secs(),
-            ttl: ttl.as_secs(),
         }
     }
 }

@@ -30,6 +30,11 @@ impl<'a> Key<'a> {
         self.upstream
     }
 
+    /// The upstream's name and the rendered template: what makes it the key that it is.
+    pub(super) fn parts(&self) -> (&'a str, &'a [u8]) {
+        (self.upstream, self.rendered)
+    }
+
     pub(super) fn store(&self, hash: u64) -> StoredKey {
         let own_uri = self.uri != self.rendered;
         let mut bytes = Vec::with_capacity(self.upstream.len() + self.rendered.len() + if own_uri { self.uri.len() } else { 0 });

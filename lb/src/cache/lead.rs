@@ -1,34 +1,42 @@
 //! The request that fetches, until the answer's head has come.
 //!
-//! A [`Lead`] ends in one of three ways: with an answer, which is either shared from then on ([`Filler`]) or for its client alone; with a
-//! failure, which is nobody else's; or dropped, because its client went away, and then it is handed over.
+//! A [`Lead`] ends in one of four ways: with an answer, which is either shared from then on ([`Filler`]) or for its client alone; with what is stored,
+//! because that is still right ([`Lead::validated`]) or stands in for an error; with a failure, which is nobody else's; or dropped, because its
+//! client went away, and then it is handed over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use super::fields::{CACHE_TAG, tags};
 use super::filler::Filler;
-use super::flight::{Flight, Phase};
+use super::flight::{Flight, Phase, Stored};
 use super::follow::Word;
 use super::marks::{self, Mark};
-use super::object::Object;
+use super::object::{Hit, Object};
 use super::policy::{Refusal, Rules, judge};
 use super::purge::tag_hash;
 use super::room::Charge;
 use super::status::Miss;
-use super::store::Shard;
+use super::store::{Removed, Shard};
 use super::vary::Variant;
 use super::{Cache, Now};
-use crate::exchange::head::{RequestHead, ResponseHead};
+use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 
 /// The right and the duty to fetch. Dropped without an answer, it goes to whoever has waited longest, or ends with nobody waiting.
 #[derive(Debug)]
 pub struct Lead {
-    cache: Arc<Cache>,
-    flight: Arc<Flight>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) flight: Arc<Flight>,
     miss: Miss,
+    /// What is stored already, and may turn out to be still right.
+    pub(super) stored: Stored,
     /// It never had followers: there was no use in waiting for it.
     alone: bool,
+    /// Its client takes nothing that the origin has not confirmed.
+    pub(super) strict: bool,
     waited: bool,
     open: bool,
 }
@@ -46,12 +54,29 @@ impl Lead {
     pub(super) fn new(cache: &Arc<Cache>, flight: Arc<Flight>, miss: Miss, alone: bool) -> Self {
         Self {
             cache: Arc::clone(cache),
+            stored: flight.stored.clone(),
             flight,
             miss,
             alone,
+            strict: false,
             waited: false,
             open: true,
         }
+    }
+
+    pub(super) fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// The same for another request than the one that it was made for.
+    pub(super) fn of(mut self, request: &impl Fields) -> Self {
+        if let Stored::This(object) = &self.stored
+            && !object.variant.matches(request)
+        {
+            self.stored = Stored::Nothing;
+        }
+        self
     }
 
     pub(super) fn after_waiting(mut self) -> Self {
@@ -82,6 +107,8 @@ impl Lead {
         let object = match self.object(request, response, rules, requested, now) {
             Ok(object) => Arc::new(object),
             Err(refusal) => {
+                self.put_off(now, refusal == Refusal::Worse);
+                self.supersede(response, refusal);
                 let mark = if response.status().is_server_error() {
                     marks::FAILED
                 } else {
@@ -97,12 +124,19 @@ impl Lead {
             return Answered::Pass(Refusal::NoRoom);
         }
         let charge = Charge::new(&self.cache.room, size);
-        self.fill(object, charge, now)
+        self.fill(object, charge, rules, now)
     }
 
     /// There will be no answer to share: everybody who waits goes their own way at once, rather than one after the other into the same wall.
     pub fn failed(mut self, now: Now) {
+        self.put_off(now, true);
         self.release_followers(Some(now.mono + marks::FAILED));
+    }
+
+    pub(super) fn tags(&self, response: &impl Fields) -> Box<[u64]> {
+        tags(response.all(&CACHE_TAG))
+            .map(|tag| tag_hash(&self.cache.hashing, tag))
+            .collect()
     }
 
     fn object(
@@ -114,34 +148,45 @@ impl Lead {
         now: Now,
     ) -> Result<Object, Refusal> {
         let permit = judge(request, response, rules, requested, now)?;
+        if self.is_worse(response, now) {
+            return Err(Refusal::Worse);
+        }
         if permit.length.is_some_and(|length| length > self.cache.max_object()) {
             return Err(Refusal::TooLarge);
         }
         let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
-        let tags = tags(response.all(&CACHE_TAG))
-            .map(|tag| tag_hash(&self.cache.hashing, tag))
-            .collect();
+        let tags = self.tags(response);
         let began = self.flight.lock().began;
         Ok(Object::new(response, permit, self.flight.key.clone(), variant, tags, began, now))
     }
 
     /// Lists the flight as one whose body arrives, unless what it brings must not be stored; then it goes on only for those who wait.
-    fn fill(mut self, object: Arc<Object>, charge: Charge, now: Now) -> Answered {
+    fn fill(mut self, object: Arc<Object>, charge: Charge, rules: &Rules, now: Now) -> Answered {
         let mut shard = self.cache.shard(self.flight.key.hash);
-        let refusal = self.refusal(&shard, &object, now);
+        let refusal = self
+            .refusal(&shard, &object, now)
+            .or_else(|| self.is_rare(&mut shard, rules).then_some(Refusal::FewUses));
         let mut state = self.flight.lock();
         self.open = false;
         match refusal {
             Some(refusal) => {
                 self.flight.unlist(&mut shard, &mut state);
-                if state.waiting.is_empty() {
+                if state.waiting.is_empty() || !object.shareable {
+                    let waiting = std::mem::take(&mut state.waiting);
                     state.cut();
+                    drop(state);
+                    drop(shard);
+                    tell(waiting, None);
                     return Answered::Pass(refusal);
                 }
             }
             None => {
                 self.flight.list(&mut shard, &mut state);
-                shard.marks.clear(&self.flight.key, self.flight.authorized);
+                let (key, authorized) = (&self.flight.key, self.flight.authorized);
+                match object.shareable {
+                    true => shard.marks.clear(key, authorized),
+                    false => shard.marks.set(key, authorized, Mark::Unshared, now.mono + marks::UNSHARED),
+                }
             }
         }
         state.phase = Phase::Arriving(Arc::clone(&object));
@@ -150,13 +195,16 @@ impl Lead {
         let waiting = std::mem::take(&mut state.waiting);
         let words: Vec<_> = waiting
             .into_values()
-            .map(|follower| (follower, self.flight.reader(&mut state, &object, self.miss)))
+            .map(|follower| match object.shareable {
+                true => (follower, Word::Stream(self.flight.reader(&mut state, &object, self.miss))),
+                false => (follower, Word::Alone),
+            })
             .collect();
         drop(state);
         drop(shard);
-        for (follower, reader) in words {
+        for (follower, word) in words {
             // One that is gone by now gives its reader back, which is dropped here.
-            drop(follower.send(Word::Stream(reader)));
+            drop(follower.send(word));
         }
         Answered::Store(Filler::new(&self.cache, &self.flight, object))
     }
@@ -172,10 +220,22 @@ impl Lead {
         self.is_duplicate(shard, object, now).then_some(Refusal::Duplicate)
     }
 
+    /// Whether the key was asked for too seldom for its answers to be stored. Counts those who get this one. Where something is stored already, it was
+    /// asked for often enough, whatever is remembered of that.
+    fn is_rare(&self, shard: &mut Shard, rules: &Rules) -> bool {
+        if rules.min_uses <= 1 || matches!(self.stored, Stored::This(_)) {
+            return false;
+        }
+        let waiting = self.flight.lock().waiting.len();
+        let uses = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(1);
+        shard.uses.count(self.flight.key.hash, uses) < rules.min_uses
+    }
+
     /// Whether somebody else has brought, or is bringing, what this one would store.
     fn is_duplicate(&self, shard: &Shard, object: &Object, now: Now) -> bool {
         let as_good = |other: &Object| {
-            other.variant.same(&object.variant) && (other.began > object.began || (self.alone && other.freshness.left(now).is_some()))
+            other.variant.same(&object.variant)
+                && (other.began > object.began || (self.alone && self.miss != Miss::Request && other.is_fresh(now)))
         };
         let flights = shard.flights.get(&object.key.hash).into_iter().flatten();
         let mut others = flights.filter(|flight| !Arc::ptr_eq(flight, &self.flight) && flight.key.same(&object.key));
@@ -185,20 +245,35 @@ impl Lead {
 
     /// Ends the flight without a body to share. `until`: so long, whoever asks is not to wait either.
     fn release_followers(&mut self, until: Option<Instant>) {
+        self.end(until, None, |_| Removed::default());
+    }
+
+    /// Ends the flight: everybody who waits gets `hit`, or goes their own way. `change` is made at the same moment.
+    pub(super) fn end(&mut self, until: Option<Instant>, hit: Option<&Hit>, change: impl FnOnce(&mut Shard) -> Removed) {
         let mut shard = self.cache.shard(self.flight.key.hash);
+        let removed = change(&mut shard);
         let mut state = self.flight.lock();
         self.open = false;
         self.flight.unlist(&mut shard, &mut state);
         state.phase = Phase::Over;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        if let Some(until) = until {
-            shard.marks.set(&self.flight.key, self.flight.authorized, Mark::Unshared, until);
+        let (key, authorized) = (&self.flight.key, self.flight.authorized);
+        match until {
+            Some(until) => shard.marks.set(key, authorized, Mark::Unshared, until),
+            None if hit.is_some() => shard.marks.clear(key, authorized),
+            None => {}
         }
         drop(shard);
-        for follower in waiting.into_values() {
-            drop(follower.send(Word::Alone));
-        }
+        self.cache.let_go(removed);
+        tell(waiting, hit);
+    }
+}
+
+/// Tells those who have waited that this is the answer, or that there is none for them.
+fn tell(waiting: BTreeMap<u64, oneshot::Sender<Word>>, hit: Option<&Hit>) {
+    for follower in waiting.into_values() {
+        drop(follower.send(hit.map_or(Word::Alone, |hit| Word::Hit(hit.clone()))));
     }
 }
 

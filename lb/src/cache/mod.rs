@@ -4,18 +4,26 @@
 //!
 //! [`Cache::look_up`] is synchronous and answers with one of these:
 //!
-//! - [`Lookup::Hit`]: a whole, fresh response. It is an `Arc` to what was prepared when it was stored; nothing of it is copied.
+//! - [`Lookup::Hit`]: a whole response, fresh, or stale where that is allowed ([`freshness`]). It is an `Arc` to what was prepared when it was
+//!   stored; nothing of it is copied. With something stale may come a lead: then this request is served, and somebody fetches it anew besides.
 //! - [`Lookup::Lead`]: nothing there, and nobody fetches it. This request does, and tells the cache what came ([`Lead::answer`]).
 //! - [`Lookup::Wait`]: somebody fetches it. However many ask meanwhile, the origin is asked once.
 //! - [`Lookup::Stream`]: it is arriving, and may be read while it does.
 //! - [`Lookup::Alone`]: answers under this key were not for sharing of late, so that waiting would be in vain: fetch at once.
 //! - [`Lookup::Bypass`]: the request is none for a cache.
+//! - [`Lookup::Unsatisfied`]: the request wants nothing but what is stored, and there is nothing.
 //!
 //! Whether an answer may be shared is decided from its head ([`policy`]), before anyone else gets a byte of it. If it may, the leader pushes the
 //! body's chunks into a [`Filler`] on their way to its own client, and those who waited read them from there, each at its own pace. If it may
 //! not, all of them go to the origin at once, and the key is marked so that the next ones need not wait to learn the same.
 //!
 //! A leader that goes away before the head has come leaves its place to the one who has waited longest, and to that one only.
+//!
+//! # What is stale
+//!
+//! It stays in the store until room is needed. Whoever fetches it anew asks whether it is still right ([`Lead::conditions`]); if so (304), it is
+//! stored again with the head that came and the body that is there ([`Lead::validated`]). If the origin gives no good answer, it may stand in
+//! ([`Lead::stands_in`]); then it is served at once to whoever asks, while it is fetched anew in the background, once a second at most.
 //!
 //! # What a purge promises
 //!
@@ -51,8 +59,8 @@
 //!
 //! # What the caller owes
 //!
-//! A request that leads is sent to the origin without [`policy::CONDITIONAL`] fields, and once at a time: after [`Lead::answer`] there is no other
-//! try. If there is no answer, [`Lead::failed`] says so; merely dropping the lead means that its client has gone, and makes the next one try.
+//! A request that leads is sent to the origin with the lead's own conditions in place of its [`policy::CONDITIONAL`] fields, and once at a time: after
+//! [`Lead::answer`] there is no other try. If there is no answer, [`Lead::failed`] says so; merely dropping the lead means that its client has gone, and makes the next one try.
 //! [`Cache::purge_for`] comes before the first byte of the answer that asks for it, and [`CACHE_TAG`] and [`CACHE_PURGE`] are taken off whatever goes
 //! out. Memory is counted by the length of chunks, so that a chunk must not be a sliver of a large buffer ([`Filler::push`]).
 
@@ -60,21 +68,32 @@ mod buffer;
 pub mod cache_control;
 mod clock;
 mod conditional;
+pub mod demands;
 mod evict;
 mod fields;
 mod filler;
 mod flight;
 mod follow;
+pub mod freshness;
+mod http_date;
 mod key;
 mod lead;
+mod look_up;
 mod marks;
 mod object;
 pub mod policy;
+mod portion;
 mod purge;
+mod range;
 mod room;
 mod s3fifo;
+mod shared;
+mod stand_in;
 mod status;
 mod store;
+pub mod unkeyed;
+mod uses;
+mod validate;
 pub mod vary;
 
 #[cfg(test)]
@@ -87,37 +106,35 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
-use tokio::sync::oneshot;
 
 pub use clock::Now;
-pub use conditional::not_modified;
 pub use fields::{CACHE_PURGE, CACHE_TAG};
 pub use filler::Filler;
 pub use follow::{Broken, Follower, Joined, Reader};
+pub use freshness::Why;
 pub use key::Key;
 pub use lead::{Answered, Lead};
-pub use object::{Hit, Object};
+pub use object::{Hit, Object, Stale};
 pub use policy::{Bypass, Refusal, Rules};
+pub use portion::Portion;
 pub use purge::Purge;
+pub use shared::{Counts, Settled, Standing};
 pub use status::{CACHE_STATUS, Miss, Status};
+pub use validate::{Conditions, Validated};
 
-use flight::{Flight, Phase};
-use key::StoredKey;
-use policy::Ask;
-use purge::{Log, Target};
+use purge::{Log, Strength, Target};
 use room::Room;
 use s3fifo::Sums;
-use store::{Found, Shard};
-use vary::{Selector, Variant};
+use shared::Shared;
+use store::{Removed, Shard};
+use vary::Selector;
 
-use crate::exchange::head::{Fields, RequestHead};
+use crate::exchange::head::Fields;
 
 /// Shards of a large cache. More than there are cores, so that two of them seldom want the same.
 const SHARDS: u64 = 64;
 /// What a shard should have at least, for its queues to tell one object from another.
 const SHARD: u64 = 1 << 20;
-/// Fetches of one key that may be joined: one for each variant that is asked for at once.
-const FLIGHTS: usize = 64;
 /// Lists of names in `Vary` that are shared; an origin has a handful.
 const SELECTORS: usize = 1024;
 
@@ -137,13 +154,15 @@ pub struct Cache {
     log: Mutex<Log>,
     /// One of each, so that objects share them.
     selectors: Mutex<HashSet<Selector, RandomState>>,
+    /// What other `lb` hear of it.
+    shared: Shared,
 }
 
 /// What the cache has for a request.
 #[derive(Debug)]
 pub enum Lookup {
-    /// A fresh response, whole.
-    Hit(Hit),
+    /// A whole response: fresh, or stale and good enough. With a lead, it is to be fetched anew in the background.
+    Hit(Hit, Option<Box<Lead>>),
     /// A fresh response that is still arriving.
     Stream(Reader),
     /// Somebody fetches it.
@@ -154,6 +173,8 @@ pub enum Lookup {
     Alone(Lead),
     /// The request goes past the cache.
     Bypass(Bypass),
+    /// The request says `only-if-cached`, and nothing that is stored may answer it.
+    Unsatisfied,
 }
 
 impl Cache {
@@ -174,6 +195,7 @@ impl Cache {
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
             selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
+            shared: Shared::new(),
             hashing,
         })
     }
@@ -196,101 +218,39 @@ impl Cache {
         self.objects.load(Ordering::Relaxed)
     }
 
-    /// Looks for an answer. The request must be well-formed and, if it came over HTTP/2, without a body.
-    pub fn look_up(self: &Arc<Self>, key: &Key<'_>, request: &impl RequestHead, now: Now) -> Lookup {
-        let ask = match policy::admit(request) {
-            Ok(ask) => ask,
-            Err(bypass) => return Lookup::Bypass(bypass),
-        };
-        let hash = self.hashing.hash_one(key);
-        let mut shard = self.shard(hash);
-        let miss = match shard.find(hash, key, request) {
-            Found::Nothing => Miss::Uri,
-            Found::OtherVariants => Miss::Vary,
-            Found::Object(object) => match Hit::fresh(object, now) {
-                Some(hit) => {
-                    object.hit();
-                    return Lookup::Hit(hit);
-                }
-                None => Miss::Stale,
-            },
-        };
-        if ask.head {
-            return Lookup::Bypass(Bypass::HeadMiss);
-        }
-        self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, now)
+    /// Whether an object may be served as far as purges of others go: they may have come to one with tags that is not heard of yet.
+    fn trusts(&self, object: &Object, now: Now) -> bool {
+        self.shared.trusts(now) || object.tags.is_empty()
     }
 
-    fn join_or_lead(
-        self: &Arc<Self>,
-        shard: &mut Shard,
-        key: StoredKey,
-        ask: Ask,
-        request: &impl RequestHead,
-        miss: Miss,
-        now: Now,
-    ) -> Lookup {
-        let flights = shard.flights.get(&key.hash).map(Vec::as_slice).unwrap_or_default();
-        if let Some(joined) = flights.iter().find_map(|flight| self.join(flight, &key, ask, request, miss, now)) {
-            return joined;
-        }
-        if flights.len() >= FLIGHTS || shard.marks.get(&key, ask.authorized, now).is_some() {
-            return Lookup::Alone(self.lead_alone(key, ask.authorized, miss));
-        }
-        let selector = shard
-            .selector(&key)
-            .or_else(|| flights.iter().find_map(|flight| flight.selector(&key)));
-        let expected = selector.map(|selector| Variant::of(selector, request));
-        let flight = Flight::new(key, ask.authorized, self.next_number(), true, expected);
-        shard.flights.entry(flight.key.hash).or_default().push(Arc::clone(&flight));
-        Lookup::Lead(Lead::new(self, flight, miss, false))
-    }
-
-    /// Joins a listed flight, if what it brings is for this request as far as one can tell. Under the shard's lock.
-    fn join(
-        self: &Arc<Self>,
-        flight: &Arc<Flight>,
-        key: &StoredKey,
-        ask: Ask,
-        request: &impl RequestHead,
-        miss: Miss,
-        now: Now,
-    ) -> Option<Lookup> {
-        if !flight.key.same(key) {
-            return None;
-        }
-        let mut state = flight.lock();
-        match &state.phase {
-            Phase::Arriving(object) => {
-                let object = Arc::clone(object);
-                let usable = object.variant.matches(request) && object.freshness.left(now).is_some();
-                usable.then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
-            }
-            Phase::Asked => {
-                let likely = state.expected.as_ref().is_none_or(|variant| variant.matches(request));
-                (likely && flight.authorized == ask.authorized).then(|| {
-                    let (sender, word) = oneshot::channel();
-                    let id = state.next_id();
-                    state.waiting.insert(id, sender);
-                    Lookup::Wait(Follower::new(self, flight, miss, id, word))
-                })
-            }
-            Phase::Whole | Phase::Over => None,
-        }
-    }
-
-    /// A lead that nobody can join.
-    fn lead_alone(self: &Arc<Self>, key: StoredKey, authorized: bool, miss: Miss) -> Lead {
-        Lead::new(self, Flight::new(key, authorized, self.next_number(), false, None), miss, true)
-    }
-
-    /// Takes out what is not true any more, stored or arriving; returns how many stored responses that were.
+    /// Takes out what is not true any more, stored or arriving, and has others do so with whom it is [shared](Cache::share); returns how many
+    /// stored responses that were here.
     pub fn purge(&self, purge: &Purge<'_>) -> u64 {
+        self.everywhere(purge, Strength::Hard)
+    }
+
+    /// Has what may not be true any more count as stale, here and at the others, so that the origin is asked whether it is; returns how many
+    /// stored responses that were here. What is arriving is not kept.
+    pub fn soften(&self, purge: &Purge<'_>) -> u64 {
+        self.everywhere(purge, Strength::Soft)
+    }
+
+    fn everywhere(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
+        let purged = self.purge_here(purge, strength);
+        self.shared.purged(purge, strength);
+        purged
+    }
+
+    /// [`Cache::purge`] or [`Cache::soften`], and nobody else hears of it.
+    fn purge_here(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
         let target = Target::new(purge, &self.hashing);
         self.log().add(self.next_number(), &target);
         match &target {
-            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target),
-            _ => self.shards.iter().map(|shard| self.purge_shard(lock(shard), &target)).sum(),
+            Target::Key(key) => self.purge_shard(self.shard(key.hash), &target, strength),
+            _ => {
+                let shards = self.shards.iter();
+                shards.map(|shard| self.purge_shard(lock(shard), &target, strength)).sum()
+            }
         }
     }
 
@@ -308,8 +268,11 @@ impl Cache {
         }
     }
 
-    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target) -> u64 {
-        let removed = shard.purge(target);
+    fn purge_shard(&self, mut shard: MutexGuard<'_, Shard>, target: &Target, strength: Strength) -> u64 {
+        let (removed, softened) = match strength {
+            Strength::Hard => (shard.purge(target), 0),
+            Strength::Soft => (Removed::default(), shard.soften(target)),
+        };
         let flights: Vec<_> = shard
             .flights
             .values()
@@ -321,7 +284,7 @@ impl Cache {
             flight.unlist(&mut shard, &mut flight.lock());
         }
         drop(shard);
-        let count = removed.objects.len() as u64;
+        let count = removed.objects.len() as u64 + softened;
         self.let_go(removed);
         count
     }

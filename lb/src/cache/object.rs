@@ -6,17 +6,20 @@
 //!
 //! An object is made from an answer's head and gets its body when the last byte has come, so that those who read along have the head at once.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::clock::Now;
+use super::demands::Demands;
 use super::fields::kept;
+use super::freshness::{Freshness, Grace, Use, Why, judge_use};
 use super::key::StoredKey;
-use super::policy::{Freshness, Permit};
+use super::policy::Permit;
 use super::vary::Variant;
 use crate::engine::h1::Prepared;
 use crate::exchange::head::ResponseHead;
@@ -35,10 +38,17 @@ pub struct Object {
     pub(super) freshness: Freshness,
     /// How often it was hit of late, 0 to 3.
     hits: AtomicU8,
+    /// It counts as stale, however young it is.
+    marked: AtomicBool,
     pub(super) variant: Variant,
     /// When its fetch began, in the cache's own order of fetches and purges.
     pub(super) began: u64,
     pub(super) key: StoredKey,
+    pub(super) grace: Grace,
+    /// Milliseconds after its receipt at which the origin may be asked again in the background, twice; and one more if it failed when it was asked last.
+    asked_again: AtomicU64,
+    /// Those who ask while it arrives may have it.
+    pub(super) shareable: bool,
     /// Hashes of its tags.
     pub(super) tags: Box<[u64]>,
     status: StatusCode,
@@ -120,9 +130,13 @@ impl Object {
             key,
             variant,
             freshness: permit.freshness,
+            grace: permit.grace,
+            shareable: permit.shareable,
             tags,
             began,
             hits: AtomicU8::new(0),
+            marked: AtomicBool::new(false),
+            asked_again: AtomicU64::new(0),
             status: response.status(),
             fields,
             text,
@@ -155,6 +169,67 @@ impl Object {
             .get()
             .map(|body| body.content_length.clone())
             .or_else(|| self.declared.map(number))
+    }
+
+    /// From now on it counts as stale: it is served as what is stale is, and a fetch that brings it anew makes it fresh.
+    /// Whether it did not before.
+    pub fn mark_stale(&self) -> bool {
+        !self.marked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether [`Self::mark_stale`] was called.
+    pub fn is_marked(&self) -> bool {
+        self.marked.load(Ordering::Relaxed)
+    }
+
+    /// What may be done with it for a request with these demands.
+    pub(super) fn judge_use(&self, demands: Option<&Demands>, now: Now) -> Use {
+        if demands.is_none()
+            && !self.is_marked()
+            && let Some(left) = self.freshness.left(now)
+        {
+            return Use::Fresh(left);
+        }
+        let failing = self.asked_again.load(Ordering::Relaxed) & 1 == 1;
+        judge_use(&self.freshness, self.grace, self.is_marked(), failing, demands, now)
+    }
+
+    /// Whether it is fresh.
+    pub(super) fn is_fresh(&self, now: Now) -> bool {
+        matches!(self.judge_use(None, now), Use::Fresh(_))
+    }
+
+    /// For how long it may stand in for an error has not passed.
+    pub(super) fn stands_in(&self, now: Now) -> bool {
+        self.grace.if_error(self.freshness.over(now))
+    }
+
+    /// What the origin said does not take its place: it is asked again in the background from `at` on. `failed`: it gave no good answer, so that
+    /// this is served meanwhile, where it may be.
+    pub(super) fn not_before(&self, at: Instant, failed: bool) {
+        let after = at.saturating_duration_since(self.freshness.received).as_millis();
+        let after = u64::try_from(after).unwrap_or(u64::MAX).min(u64::MAX >> 1);
+        self.asked_again.store((after << 1) | u64::from(failed), Ordering::Relaxed);
+    }
+
+    /// Whether the origin may be asked for it in the background.
+    pub(super) fn may_be_asked(&self, now: Now) -> bool {
+        let after = Duration::from_millis(self.asked_again.load(Ordering::Relaxed) >> 1);
+        now.mono.saturating_duration_since(self.freshness.received) >= after
+    }
+
+    /// Its entity tag.
+    pub(super) fn etag(&self) -> Option<&HeaderValue> {
+        self.field(&ETAG)
+    }
+
+    /// When it was last modified, as the origin wrote it.
+    pub(super) fn last_modified(&self) -> Option<&HeaderValue> {
+        self.field(&LAST_MODIFIED)
+    }
+
+    fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// The age in whole seconds, for `Age`.
@@ -209,23 +284,59 @@ impl Object {
     }
 }
 
-/// A fresh response from the store.
+/// A response from the store.
 #[derive(Debug, Clone)]
 pub struct Hit {
     pub(super) object: Arc<Object>,
     pub(super) age: u64,
     pub(super) ttl: u64,
+    pub(super) stale: Option<Stale>,
+}
+
+/// How stale something is that is served all the same, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// Seconds past its lifetime, begun ones included.
+    pub over: u64,
+    /// Why it is served.
+    pub why: Why,
 }
 
 impl Hit {
-    /// `None` once it is stale.
-    pub(super) fn fresh(object: &Arc<Object>, now: Now) -> Option<Self> {
-        let left = object.freshness.left(now)?;
-        Some(Self {
+    pub(super) fn fresh(object: &Arc<Object>, left: Duration, now: Now) -> Self {
+        Self {
             object: Arc::clone(object),
             age: object.age(now),
             ttl: left.as_secs(),
-        })
+            stale: None,
+        }
+    }
+
+    pub(super) fn stale(object: &Arc<Object>, over: Duration, why: Why, now: Now) -> Self {
+        let over = over.as_secs() + u64::from(over.subsec_nanos() > 0);
+        Self {
+            object: Arc::clone(object),
+            age: object.age(now),
+            ttl: 0,
+            stale: Some(Stale { over, why }),
+        }
+    }
+
+    /// What has come just now.
+    pub(super) fn new(object: &Arc<Object>) -> Self {
+        let freshness = &object.freshness;
+        let ttl = freshness.lifetime.saturating_sub(freshness.initial_age);
+        Self {
+            object: Arc::clone(object),
+            age: freshness.initial_age.as_secs(),
+            ttl: ttl.as_secs(),
+            stale: None,
+        }
+    }
+
+    /// Whether, and why, it is served although stale.
+    pub fn staleness(&self) -> Option<Stale> {
+        self.stale
     }
 
     /// Head and length.

@@ -1,35 +1,59 @@
 //! What may be stored, and for how long: RFC 9111 as a shared cache, in pure functions over plain data.
 //!
-//! Two questions. [`admit`] asks whether a request may be answered from a store at all. [`judge`] asks of an answer's head whether it may be
-//! kept and shared, and how fresh it is (§3, §4.2): its *lifetime* is `s-maxage`, else `max-age`, else `Expires` minus `Date`, else what the
-//! route gives to answers that say nothing; its *age* on arrival is what `Age`, `Date` and the time on the way say, whichever is more. It is
-//! fresh while its age is below its lifetime, and nothing that is not fresh on arrival is kept.
+//! Two questions. [`admit`] asks whether a request may be answered from a store at all, and what it demands. [`judge`] asks of an answer's head
+//! whether it may be kept, and how long it is good (§3, §4.2): its *lifetime* is `s-maxage`, else `max-age`, else `Expires` minus `Date`, else what
+//! the route gives to answers that say nothing, else a tenth of the time since `Last-Modified` (§4.2.2); its *age* on arrival is what `Age`, `Date`
+//! and the time on the way say, whichever is more. It is fresh while its age is below its lifetime. What is not fresh is kept only where it may be
+//! served all the same (RFC 5861), or where its origin speaks of caching and can be asked whether it is still right: `no-cache` with an `ETag`.
+//!
+//! Such an answer is kept, but it is not shared with others who ask at the same time ([`Permit::shareable`]): each of them has the right to have it
+//! validated for its own request.
 //!
 //! Where the origin sends a valid `CDN-Cache-Control` (RFC 9213), that one speaks and `Cache-Control` and `Expires` are not heard, whatever
 //! they say.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, EXPIRES, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderName, Method, StatusCode};
 
 use super::cache_control::{Directives, MAX_DELTA, Scope, delta_seconds};
 use super::clock::Now;
+use super::demands::Demands;
+use super::freshness::{Freshness, Grace};
+use super::http_date;
+use super::unkeyed;
 use super::vary::Selector;
 use crate::exchange::head::{RequestHead, ResponseHead};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// The request fields that a fetch for the store must not carry: the answer to them (304) would be for one client only.
-pub const CONDITIONAL: [HeaderName; 3] = [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE, http::header::IF_RANGE];
+/// The request fields that a fetch for the store must not carry: the answer to them (304, 206) would be for one client only.
+pub const CONDITIONAL: [HeaderName; 4] = [
+    http::header::IF_NONE_MATCH,
+    http::header::IF_MODIFIED_SINCE,
+    http::header::IF_RANGE,
+    http::header::RANGE,
+];
+
+/// A guess from `Last-Modified` is for so long at most.
+const LONGEST_GUESS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a route says about caching.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// The lifetime of an answer that says nothing about it, if its status is one of `statuses`.
-    pub ttl: Duration,
+    /// The lifetime of an answer that says nothing about it, if its status is one of `statuses`. `None`: what can be guessed.
+    pub ttl: Option<Duration>,
     /// The statuses that get `ttl`.
     pub statuses: Vec<StatusCode>,
+    /// Requests for a key from which on its responses are stored; 0 and 1: from the first.
+    pub min_uses: u32,
+    /// Request fields that answers depend on, whatever their `Vary` says.
+    pub vary_on: Vec<HeaderName>,
+    /// For how long an answer may be served after its lifetime, while it is fetched anew, where the origin says nothing of that.
+    pub stale_while_revalidate: Duration,
+    /// The same, where the origin gives no good answer.
+    pub stale_if_error: Duration,
 }
 
 impl From<&lb_config::RouteCache> for Rules {
@@ -37,6 +61,10 @@ impl From<&lb_config::RouteCache> for Rules {
         Self {
             ttl: route.ttl,
             statuses: route.statuses.clone(),
+            min_uses: route.min_uses,
+            vary_on: route.vary_on.clone(),
+            stale_while_revalidate: route.stale_while_revalidate,
+            stale_if_error: route.stale_if_error,
         }
     }
 }
@@ -50,12 +78,14 @@ pub enum Bypass {
     Body,
     /// It wants another protocol.
     Upgrade,
-    /// It asks for a part.
+    /// It asks for a part of what is not stored.
     Range,
     /// `If-Match` or `If-Unmodified-Since`, which only the origin can tell (RFC 9111 §4.3.2).
     Precondition,
     /// `Cache-Control: no-store`.
     NoStore,
+    /// It claims another method than its own, or hides fields from the origin by `Connection`.
+    Ambiguous,
     /// A `HEAD` for which nothing is stored: its answer has no body to store.
     HeadMiss,
 }
@@ -67,6 +97,10 @@ pub struct Ask {
     pub head: bool,
     /// It has `Authorization`.
     pub authorized: bool,
+    /// It asks for a part.
+    pub range: bool,
+    /// What its `Cache-Control` or `Pragma` demands; `None`: nothing.
+    pub demands: Option<Demands>,
 }
 
 /// Whether a request may be answered from the store. One pass over its fields.
@@ -77,27 +111,42 @@ pub fn admit(request: &impl RequestHead) -> Result<Ask, Bypass> {
     if !head && request.method() != Method::GET {
         return Err(Bypass::Method);
     }
-    let mut authorized = false;
+    let (mut authorized, mut range) = (false, false);
+    let (mut demands, mut pragma, mut speaks) = (Demands::default(), Demands::default(), false);
     for (name, value) in request.iter() {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
-            5 if is("range") => return Err(Bypass::Range),
+            // Of GET only: for other methods it means nothing (RFC 9110 §14.2).
+            5 if is("range") => range = !head,
+            6 if is("pragma") => pragma.read_pragma(value),
             7 if is("upgrade") => return Err(Bypass::Upgrade),
             8 if is("if-match") => return Err(Bypass::Precondition),
             13 if is("authorization") => authorized = true,
-            13 if is("cache-control") && asks_no_store(value) => return Err(Bypass::NoStore),
+            13 if is("cache-control") => {
+                speaks = true;
+                demands.read(value);
+            }
+            10 if is("connection") && unkeyed::hides(value) => return Err(Bypass::Ambiguous),
+            13 | 17 | 22 if unkeyed::claims_method(name) => return Err(Bypass::Ambiguous),
             14 if is("content-length") && value.trim_ascii() != b"0" => return Err(Bypass::Body),
             17 if is("transfer-encoding") => return Err(Bypass::Body),
             19 if is("if-unmodified-since") => return Err(Bypass::Precondition),
             _ => {}
         }
     }
-    Ok(Ask { head, authorized })
-}
-
-/// Most values are not worth parsing: the word is not in them.
-fn asks_no_store(line: &[u8]) -> bool {
-    line.windows(8).any(|word| word.eq_ignore_ascii_case(b"no-store")) && Directives::parse([line].into_iter()).no_store
+    if !speaks {
+        demands = pragma;
+    }
+    if demands.no_store {
+        return Err(Bypass::NoStore);
+    }
+    let demands = (demands != Demands::default()).then_some(demands);
+    Ok(Ask {
+        head,
+        authorized,
+        range,
+        demands,
+    })
 }
 
 /// Why an answer is not kept.
@@ -111,15 +160,13 @@ pub enum Refusal {
     NoStore,
     /// `private`
     Private,
-    /// `no-cache`: it would have to be asked again each time.
-    NoCache,
     /// An answer to `Authorization` that is not declared shareable (RFC 9111 §3.5).
     Authorization,
     /// `Set-Cookie` without `public` or `s-maxage`.
     SetCookie,
     /// `Vary: *`
     VaryAny,
-    /// Nothing makes it fresh, or its time is over on arrival.
+    /// Nothing makes it fresh, or its time is over on arrival; and it is good for nothing else.
     NotFresh,
     /// Its length cannot be read.
     Framing,
@@ -129,38 +176,23 @@ pub enum Refusal {
     NoRoom,
     /// A purge that came after the fetch began hit it.
     Purged,
+    /// It was not asked for often enough.
+    FewUses,
     /// The same is being stored by another request.
     Duplicate,
+    /// An error, where something better is stored and may be served yet.
+    Worse,
 }
 
-/// How long a stored answer is good. Stale-while-revalidate, stale-if-error and must-revalidate will stand here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Freshness {
-    /// When it came.
-    pub received: Instant,
-    /// How old it was then.
-    pub initial_age: Duration,
-    /// How old it may be.
-    pub lifetime: Duration,
-}
-
-impl Freshness {
-    /// Its age (RFC 9111 §4.2.3).
-    pub fn age(&self, now: Now) -> Duration {
-        self.initial_age.saturating_add(now.mono.saturating_duration_since(self.received))
-    }
-
-    /// What is left of its lifetime; `None` once it is stale.
-    pub fn left(&self, now: Now) -> Option<Duration> {
-        self.lifetime.checked_sub(self.age(now)).filter(|left| !left.is_zero())
-    }
-}
-
-/// An answer that may be kept and shared.
+/// An answer that may be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
-    /// How long.
+    /// How long it is fresh.
     pub freshness: Freshness,
+    /// What it is good for after that.
+    pub grace: Grace,
+    /// Whether those who ask meanwhile may have it, too.
+    pub shareable: bool,
     /// With whom.
     pub selector: Selector,
     /// Without these fields (qualified `private` and `no-cache`).
@@ -185,9 +217,10 @@ pub fn judge(
         return Err(Refusal::Partial);
     }
     let targeted = Directives::parse_targeted(response.all(&CDN_CACHE_CONTROL));
-    let expires = if targeted.is_some() { None } else { response.get(&EXPIRES) };
+    let is_targeted = targeted.is_some();
+    let expires = if is_targeted { None } else { response.get(&EXPIRES) };
     let said = targeted.unwrap_or_else(|| Directives::parse(response.all(&CACHE_CONTROL)));
-    forbidden(&said)?;
+    forbidden(&said, status)?;
     let shareable = said.public || said.s_maxage.is_some();
     if !shareable && !said.must_revalidate && request.get(&http::header::AUTHORIZATION).is_some() {
         return Err(Refusal::Authorization);
@@ -196,21 +229,33 @@ pub fn judge(
     if !shareable && response.get(&SET_COOKIE).is_some() && !hidden.contains(&SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
-    let selector = Selector::of(response).ok_or(Refusal::VaryAny)?;
-    let date = response.get(&DATE).and_then(http_date);
-    let lifetime = lifetime(&said, expires, date.unwrap_or(now.wall))
-        .or_else(|| rules.statuses.contains(&status).then_some(rules.ttl))
-        .unwrap_or(Duration::ZERO);
+    let selector = Selector::of(response, &rules.vary_on).ok_or(Refusal::VaryAny)?;
+    let date = response.get(&DATE).and_then(http_date::read);
+    let stated = lifetime(&said, expires, date.unwrap_or(now.wall));
     let freshness = Freshness {
         received: now.mono,
         initial_age: initial_age(response, date, requested, now),
-        lifetime,
+        lifetime: match said.no_cache {
+            Scope::Whole => Duration::ZERO,
+            _ => stated
+                .or_else(|| rules.ttl.filter(|_| rules.statuses.contains(&status)))
+                .or_else(|| (!is_targeted).then(|| guess(response, &said, status, date.unwrap_or(now.wall))))
+                .unwrap_or_default(),
+        },
     };
-    if freshness.left(now).is_none() {
+    let grace = grace(&said, rules, freshness.lifetime);
+    let over = freshness.over(now);
+    let shareable = freshness.left(now).is_some() || grace.while_revalidate(over);
+    // Who says nothing of caching may have meant anything by its ETag.
+    let speaks = stated.is_some() || said.public || (said.no_cache == Scope::Whole && is_guessable(status));
+    let validated = speaks && (response.get(&ETAG).is_some() || response.get(&LAST_MODIFIED).is_some());
+    if !shareable && !validated && !grace.if_error(over) {
         return Err(Refusal::NotFresh);
     }
     Ok(Permit {
         freshness,
+        grace,
+        shareable,
         selector,
         hidden,
         length: length(response)?,
@@ -223,16 +268,58 @@ fn may_be_stored(status: StatusCode) -> bool {
     !status.is_informational() && !matches!(status.as_u16(), 206 | 304 | 412 | 416 | 428 | 429 | 431 | 511)
 }
 
-fn forbidden(said: &Directives) -> Result<(), Refusal> {
-    if said.no_store {
+/// Statuses whose answers may be stored without a word about it (RFC 9110 §15.1), but for the one that answers a range.
+fn is_guessable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+/// Statuses that mean nothing to a cache but what is done with them here (RFC 9111 §5.2.2.3).
+fn is_understood(status: StatusCode) -> bool {
+    is_guessable(status)
+        || matches!(
+            status.as_u16(),
+            201 | 202 | 302 | 303 | 307 | 400 | 401 | 403 | 500 | 502 | 503 | 504
+        )
+}
+
+fn forbidden(said: &Directives, status: StatusCode) -> Result<(), Refusal> {
+    if said.must_understand && !is_understood(status) {
+        Err(Refusal::Status)
+    } else if said.no_store && !said.must_understand {
         Err(Refusal::NoStore)
     } else if said.private == Scope::Whole {
         Err(Refusal::Private)
-    } else if said.no_cache == Scope::Whole {
-        Err(Refusal::NoCache)
     } else {
         Ok(())
     }
+}
+
+/// What it is good for after its lifetime. A route speaks only where the origin does not, and of answers that were ever fresh: it must not make
+/// one fresh by another name that its origin wants to have validated each time.
+fn grace(said: &Directives, rules: &Rules, lifetime: Duration) -> Grace {
+    if said.must_revalidate || said.proxy_revalidate || said.no_cache == Scope::Whole {
+        return Grace::default();
+    }
+    let lax = said.s_maxage.is_none() && !lifetime.is_zero();
+    let window = |said: Option<u64>, route: Duration| {
+        let route = if lax { route.as_secs() } else { 0 };
+        u32::try_from(said.unwrap_or(route)).unwrap_or(u32::MAX)
+    };
+    Grace {
+        while_revalidate: window(said.stale_while_revalidate, rules.stale_while_revalidate),
+        if_error: window(said.stale_if_error, rules.stale_if_error),
+        on_request: lax,
+    }
+}
+
+/// A lifetime for an answer that states none (RFC 9111 §4.2.2): a tenth of the time for which it has not changed.
+fn guess(response: &impl ResponseHead, said: &Directives, status: StatusCode, date: SystemTime) -> Duration {
+    if !said.public && !is_guessable(status) {
+        return Duration::ZERO;
+    }
+    let modified = response.get(&LAST_MODIFIED).and_then(http_date::read);
+    let unchanged = modified.and_then(|modified| date.duration_since(modified).ok()).unwrap_or_default();
+    (unchanged / 10).min(LONGEST_GUESS)
 }
 
 /// RFC 9111 §4.2.1, for a shared cache; `None` where the origin says nothing. An `Expires` that is no date is in the past (§5.3).
@@ -240,7 +327,7 @@ fn lifetime(said: &Directives, expires: Option<&[u8]>, date: SystemTime) -> Opti
     if let Some(seconds) = said.s_maxage.or(said.max_age) {
         return Some(Duration::from_secs(seconds));
     }
-    let expires = http_date(expires?);
+    let expires = http_date::read(expires?);
     Some(
         expires
             .and_then(|expires| expires.duration_since(date).ok())
@@ -275,8 +362,4 @@ fn length(response: &impl ResponseHead) -> Result<Option<u64>, Refusal> {
         return Err(Refusal::Framing);
     }
     text.parse().map(Some).map_err(|_| Refusal::Framing)
-}
-
-fn http_date(line: &[u8]) -> Option<SystemTime> {
-    httpdate::parse_http_date(std::str::from_utf8(line).ok()?.trim()).ok()
 }

@@ -39,6 +39,15 @@ pub enum Purge<'a> {
     All,
 }
 
+/// What a purge does to what is stored. What is on its way is not kept after either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strength {
+    /// It is taken out.
+    Hard,
+    /// It counts as stale from now on.
+    Soft,
+}
+
 /// A purge in the form in which it is compared and remembered.
 #[derive(Debug)]
 pub(super) enum Target {
@@ -69,6 +78,9 @@ impl Pattern {
         let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         // A URL without a path is the URL of the root, while a prefix without one may end within a host's name or port.
         let root = if path.is_empty() && !prefix { "/" } else { "" };
+        let whole = !prefix || !path.is_empty();
+        let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        let host = host.strip_suffix(default).filter(|_| whole).unwrap_or(host);
         let text = [&scheme.to_ascii_lowercase(), "://", &host.to_ascii_lowercase(), root, path].concat();
         Self {
             text: text.into_bytes().into(),
@@ -223,6 +235,8 @@ mod tests {
         assert!(hits(Purge::Url("http://H/a?b#c"), "http://h/a?b"));
         assert!(hits(Purge::Url("/a?b"), "http://h/a?b"));
         assert!(hits(Purge::Url("HTTP://h"), "http://h/"));
+        assert!(hits(Purge::Url("http://h:80/a"), "http://h/a") && hits(Purge::Prefix("http://h:80/"), "http://h/a"));
+        assert!(!hits(Purge::Url("http://h:443/a"), "http://h/a"));
         assert!(!hits(Purge::Url("http://h/a"), "http://h/a?b"));
         assert!(!hits(Purge::Url("http://h/A"), "http://h/a"));
         assert!(!hits(Purge::Url("https://h/a"), "http://h/a"));

@@ -17,6 +17,7 @@ use super::marks::Marks;
 use super::object::Object;
 use super::purge::Target;
 use super::s3fifo::{Queue, Queues, Step, Sums};
+use super::uses::Uses;
 use super::vary::{Selector, Variant};
 use crate::exchange::head::Fields;
 
@@ -33,6 +34,7 @@ pub(super) struct Shard {
     /// Fetches under way that others may join, by their key's hash.
     pub(super) flights: HashMap<u64, Vec<Arc<Flight>>, RandomState>,
     pub(super) marks: Marks,
+    pub(super) uses: Uses,
 }
 
 /// The variants of one key.
@@ -130,6 +132,7 @@ impl Shard {
             tags: BTreeSet::new(),
             flights: HashMap::with_hasher(hashing),
             marks: Marks::default(),
+            uses: Uses::default(),
         }
     }
 
@@ -150,6 +153,29 @@ impl Shard {
             .iter()
             .map(|resident| &resident.object)
             .find(|object| object.variant.same(variant))
+    }
+
+    /// Every variant under a key.
+    pub(super) fn variants(&self, key: &StoredKey) -> impl Iterator<Item = &Arc<Object>> {
+        let entries = self.table.find(key.hash, |entries| entries.is(key));
+        entries.into_iter().flat_map(Entries::iter).map(|resident| &resident.object)
+    }
+
+    /// Takes out just this object, if it is there.
+    pub(super) fn take(&mut self, object: &Arc<Object>) -> Removed {
+        let entries = self.table.find(object.key.hash, |entries| entries.is(&object.key));
+        let number = entries.and_then(|entries| {
+            let mut residents = entries.iter();
+            residents
+                .find(|resident| Arc::ptr_eq(&resident.object, object))
+                .map(|resident| resident.number)
+        });
+        let mut removed = Removed::default();
+        number
+            .and_then(|number| self.remove(number))
+            .into_iter()
+            .for_each(|gone| removed.push(gone));
+        removed
     }
 
     /// What the newest response under a key depends on, if any does.
@@ -244,9 +270,9 @@ impl Shard {
         Some((object, size))
     }
 
-    /// Takes out what a purge is about.
-    pub(super) fn purge(&mut self, target: &Target) -> Removed {
-        let numbers: Vec<u32> = match target {
+    /// The numbers of what a purge is about.
+    fn meant(&self, target: &Target) -> Vec<u32> {
+        match target {
             Target::Key(key) => {
                 let entries = self.table.find(key.hash, |entries| entries.is(key));
                 entries
@@ -268,13 +294,24 @@ impl Shard {
                 .filter(|(_, object)| target.hits(&object.key, Some(&[])))
                 .map(|(number, _)| number)
                 .collect(),
-        };
+        }
+    }
+
+    /// Takes out what a purge is about.
+    pub(super) fn purge(&mut self, target: &Target) -> Removed {
         let mut removed = Removed::default();
-        numbers
+        self.meant(target)
             .into_iter()
             .filter_map(|number| self.remove(number))
             .for_each(|gone| removed.push(gone));
         removed
+    }
+
+    /// Has what a purge is about count as stale; returns how many that were.
+    pub(super) fn soften(&self, target: &Target) -> u64 {
+        let meant = self.meant(target);
+        let objects = meant.into_iter().filter_map(|number| self.queues.get(number));
+        objects.filter(|object| object.mark_stale()).count() as u64
     }
 
     /// One step towards more room; `None`: the queue has nothing. A step may free nothing yet.

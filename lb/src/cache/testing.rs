@@ -107,7 +107,7 @@ pub(super) trait Steps {
 
     fn hit(&self, uri: &str, request: &Head, now: Now) -> Option<Hit> {
         match self.ask(uri, request, now) {
-            Lookup::Hit(hit) => Some(hit),
+            Lookup::Hit(hit, None) => Some(hit),
             _ => None,
         }
     }

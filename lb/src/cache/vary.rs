@@ -2,15 +2,16 @@
 //!
 //! An origin that answers according to request fields names them in `Vary`; a stored response then serves only requests whose fields match
 //! those of the request that brought it (RFC 9111 §4.1). A [`Selector`] is the list of names, a [`Variant`] the list with the values of one
-//! request. Values match when they are equal after what §4.1 allows: lines of one field joined, and, for the `Accept` family, whose syntax is
-//! known to be a list, white space around commas removed. An absent field matches only an absent one.
+//! request. Values match when they are equal after what §4.1 allows: lines of one field joined, white space around commas removed, and, where a
+//! field's meaning is known, empty members dropped and letters in lower case. The order of members stays: origins choose by it. An absent field
+//! matches only an absent one.
 //!
 //! Comparing allocates nothing: the request's values are fed piece by piece to a hash, and then against the stored bytes.
 
 use std::sync::Arc;
 
 use http::HeaderName;
-use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, ORIGIN, REFERER, USER_AGENT, VARY};
 
 use super::key::StoredKey;
 use crate::exchange::head::Fields;
@@ -23,9 +24,9 @@ impl Selector {
     /// What every request matches.
     pub const NONE: Self = Self(None);
 
-    /// From a response's `Vary`; `None` for `*` and for what cannot be read, which no other request matches.
-    pub fn of(response: &impl Fields) -> Option<Self> {
-        let mut names = Vec::new();
+    /// From a response's `Vary` and what its route names besides; `None` for `*` and for what cannot be read, which no other request matches.
+    pub fn of(response: &impl Fields, besides: &[HeaderName]) -> Option<Self> {
+        let mut names = besides.to_vec();
         for line in response.all(&VARY) {
             for member in line
                 .split(|&byte| byte == b',')
@@ -65,18 +66,29 @@ impl Selector {
     /// Hands out a request's values: for each name either 0, or 1, the normalised value, 0. No field value has these bytes.
     fn feed(&self, request: &impl Fields, out: &mut impl FnMut(&[u8])) {
         for name in self.names() {
-            let list = [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name);
+            let syntax = Syntax::of(name);
             let mut first = true;
             for line in request.all(name) {
                 if first {
                     out(&[1]);
-                } else if !list {
+                } else if !matches!(syntax, Syntax::Known | Syntax::Tokens) {
                     out(b",");
                 }
-                if list {
-                    members(line, out);
-                } else {
-                    out(line.trim_ascii());
+                match syntax {
+                    Syntax::Known => members(line).for_each(|member| [member, b","].into_iter().for_each(&mut *out)),
+                    Syntax::Tokens => members(line).for_each(|member| {
+                        lower(member, out);
+                        out(b",");
+                    }),
+                    Syntax::Unknown => {
+                        for (at, member) in split(line).enumerate() {
+                            if at > 0 {
+                                out(b",");
+                            }
+                            out(member);
+                        }
+                    }
+                    Syntax::One => out(line.trim_ascii()),
                 }
                 first = false;
             }
@@ -85,28 +97,53 @@ impl Selector {
     }
 }
 
-/// The members of a list, each with a comma behind it. The `Accept` family has quoted strings only in parameters; they are passed as they are.
-fn members(line: &[u8], out: &mut impl FnMut(&[u8])) {
-    let mut start = 0;
-    let mut quoted = false;
-    for (at, &byte) in line.iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                member(&line[start..at], out);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    member(&line[start..], out);
+/// What is known of a field's syntax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syntax {
+    /// A list.
+    Known,
+    /// A list in which the case of letters means nothing.
+    Tokens,
+    /// Nothing; it may be a list, and then white space around commas means nothing.
+    Unknown,
+    /// One value, whatever commas it has.
+    One,
 }
 
-fn member(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
-    let bytes = bytes.trim_ascii();
-    if !bytes.is_empty() {
-        out(bytes);
-        out(b",");
+impl Syntax {
+    fn of(name: &HeaderName) -> Self {
+        match *name {
+            ACCEPT => Self::Known,
+            ACCEPT_CHARSET | ACCEPT_ENCODING | ACCEPT_LANGUAGE => Self::Tokens,
+            AUTHORIZATION | COOKIE | ORIGIN | REFERER | USER_AGENT => Self::One,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What stands between commas, without white space. A comma inside quotes separates nothing: the `Accept` family has quoted strings in
+/// parameters.
+fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    line.split(move |&byte| {
+        quoted ^= byte == b'"';
+        byte == b',' && !quoted
+    })
+    .map(<[u8]>::trim_ascii)
+}
+
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    split(line).filter(|member| !member.is_empty())
+}
+
+/// Hands out bytes in lower case, without a buffer that grows.
+fn lower(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
+    for some in bytes.chunks(64) {
+        let mut buffer = [0; 64];
+        let buffer = &mut buffer[..some.len()];
+        buffer.copy_from_slice(some);
+        buffer.make_ascii_lowercase();
+        out(buffer);
     }
 }
 
@@ -185,7 +222,7 @@ mod tests {
     }
 
     fn matching(vary: &str, stored: &[(&'static str, &str)], asked: &[(&'static str, &str)]) -> bool {
-        let selector = Selector::of(&map(&[("vary", vary)])).unwrap();
+        let selector = Selector::of(&map(&[("vary", vary)]), &[]).unwrap();
         let variant = Variant::of(selector.clone(), &map(stored));
         let matches = variant.matches(&map(asked));
         assert_eq!(matches, selector.hash(&map(asked)) == variant.hash(), "hash and bytes agree");
@@ -233,18 +270,37 @@ mod tests {
     }
 
     #[test]
+    fn spaces_mean_nothing_around_commas_and_case_nothing_in_tokens() {
+        let one = |name: &'static str, stored: &str, asked: &[&str]| {
+            let asked: Vec<_> = asked.iter().map(|value| (name, *value)).collect();
+            matching(name, &[(name, stored)], &asked)
+        };
+        assert!(one("x-a", "1,2", &[" 1,  2 "]) && one("x-a", "1, 2", &["1", "2"]));
+        assert!(!one("x-a", "1 2", &["12"]) && !one("x-a", "1,,2", &["1,2"]) && !one("x-a", "A", &["a"]));
+        assert!(!one("x-a", "\"1, 2\"", &["\"1,2\""]));
+        assert!(one("accept-language", "en-GB, de;q=0.5", &["EN-gb,,DE;q=0.5"]));
+        assert!(!one("accept-language", "en, de", &["de, en"]), "origins choose by the order");
+        assert!(!one("accept", "a/B", &["a/b"]), "parameters may mean something by their case");
+        assert!(!one("cookie", "a=1, b", &["a=1,b"]));
+        let long = "a".repeat(200);
+        assert!(one("accept-encoding", &long, &[&long.to_ascii_uppercase()]));
+    }
+
+    #[test]
     fn star_and_what_cannot_be_read_match_nothing() {
         for vary in ["*", "accept, *", "a b", "accept,\u{e9}"] {
-            assert_eq!(Selector::of(&map(&[("vary", vary)])), None, "{vary}");
+            assert_eq!(Selector::of(&map(&[("vary", vary)]), &[]), None, "{vary}");
         }
-        assert_eq!(Selector::of(&map(&[("vary", " , ")])), Some(Selector::NONE));
-        assert_eq!(Selector::of(&map(&[])), Some(Selector::NONE));
+        assert_eq!(Selector::of(&map(&[("vary", " , ")]), &[]), Some(Selector::NONE));
+        assert_eq!(Selector::of(&map(&[]), &[]), Some(Selector::NONE));
     }
 
     #[test]
     fn the_order_of_names_does_not_matter() {
-        let one = Selector::of(&map(&[("vary", "Accept, Cookie"), ("vary", "accept")]));
-        assert_eq!(one, Selector::of(&map(&[("vary", "cookie,accept")])));
+        let one = Selector::of(&map(&[("vary", "Accept, Cookie"), ("vary", "accept")]), &[]);
+        assert_eq!(one, Selector::of(&map(&[("vary", "cookie,accept")]), &[]));
+        assert_eq!(one, Selector::of(&map(&[("vary", "cookie")]), &[ACCEPT, COOKIE]));
+        assert_eq!(Selector::of(&map(&[("vary", "*")]), &[ACCEPT]), None);
     }
 
     proptest! {
@@ -255,7 +311,8 @@ mod tests {
             let mut fields = vec![("x-a", a.as_str())];
             fields.extend(b.as_deref().map(|b| ("x-b", b)));
             prop_assert!(matching("x-a, x-b", &fields, &fields));
-            if changed.trim_ascii() != a.trim_ascii() {
+            // White space around commas is all that may differ.
+            if changed != a.split_ascii_whitespace().collect::<String>() {
                 let mut others = fields.clone();
                 others[0].1 = &changed;
                 prop_assert!(!matching("x-a, x-b", &fields, &others));

@@ -1,5 +1,6 @@
 //! `lb explain`: what would become of a request, found by the same code that serves requests, without sending anything.
 
+mod cache;
 mod traffic;
 
 use std::fmt::Write;
@@ -11,10 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use lb_config::{Action, Config, HashOn, HostMatch, PathMatch, Route, Upstream};
 
 use super::{FileArgs, WRONG, print};
-use crate::cache::Bypass;
-use crate::cache::policy::admit;
 use crate::exchange::head::{Fields, RequestHead};
-use crate::route::{Found, Router, Target, Verdict, location, render, rewrite};
+use crate::route::{Found, Router, Target, Verdict, location, rewrite};
 
 /// Arguments of `lb explain`.
 #[derive(Args)]
@@ -257,7 +256,7 @@ fn action(out: &mut String, config: &Config, route: &Route, request: &Asked, tar
         Action::Forward { split, rewrite: rule } => {
             let upstreams = traffic::split(out, config, split, request.client)?;
             let upstreams: Vec<&Upstream> = upstreams.into_iter().map(|index| &config.upstreams[index]).collect();
-            cache(out, route, &upstreams, request, target)?;
+            cache::cache(out, route, &upstreams, request, target)?;
             if let Some(path) = rewrite(rule, target) {
                 writeln!(out, "forwards   as {}", text(&path))?;
             }
@@ -266,54 +265,6 @@ fn action(out: &mut String, config: &Config, route: &Route, request: &Asked, tar
             }
             route.mirror.as_ref().map_or(Ok(()), |mirror| traffic::mirror(out, config, mirror))
         }
-    }
-}
-
-fn cache(out: &mut String, route: &Route, upstreams: &[&Upstream], request: &Asked, target: &Target<'_>) -> std::fmt::Result {
-    let Some(cache) = &route.cache else {
-        return writeln!(out, "cache      off for this route");
-    };
-    let mut key = Vec::new();
-    render(
-        &cache.key,
-        request.scheme,
-        request.authority.as_bytes(),
-        target.forward(),
-        target.query(),
-        &mut key,
-    );
-    let upstreams: Vec<&str> = upstreams.iter().map(|upstream| &*upstream.name).collect();
-    writeln!(out, "cache      key {:?} in upstream {}", text(&key), upstreams.join(" or "))?;
-    match admit(request) {
-        Ok(_) => writeln!(
-            out,
-            "           the request may be answered from the store, and its answer stored where the origin allows it"
-        )?,
-        Err(why) => return writeln!(out, "           the request goes past it: {}", bypass(why)),
-    }
-    let statuses: Vec<&str> = cache.statuses.iter().map(http::StatusCode::as_str).collect();
-    match cache.ttl.as_secs_f64() {
-        0.0 => writeln!(
-            out,
-            "           fresh for as long as the origin says; not stored where it says nothing"
-        ),
-        ttl => writeln!(
-            out,
-            "           fresh for as long as the origin says; where it says nothing, {ttl} s for {}",
-            statuses.join(", ")
-        ),
-    }
-}
-
-fn bypass(why: Bypass) -> &'static str {
-    match why {
-        Bypass::Method => "its method is neither GET nor HEAD; if it succeeds and is not safe, what is stored for its URL is taken out",
-        Bypass::Body => "it has a body",
-        Bypass::Upgrade => "it wants another protocol",
-        Bypass::Range => "it asks for a part",
-        Bypass::Precondition => "it has a precondition that only the origin can tell",
-        Bypass::NoStore => "it says no-store",
-        Bypass::HeadMiss => "it is a HEAD for which nothing is stored",
     }
 }
 
@@ -332,6 +283,9 @@ fn servers(out: &mut String, upstream: &Upstream) -> std::fmt::Result {
             write!(out, ", at most {max} requests at once")?;
         }
         writeln!(out, "{}", if server.backup { ", backup" } else { "" })?;
+    }
+    if upstream.adaptive_concurrency {
+        writeln!(out, "           each gets as many requests at once as it is found to take")?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod explain;
+mod purge;
 mod reload;
 mod run;
 mod schema;
@@ -63,6 +64,12 @@ enum Command {
         after_help = "Example:\n  lb server list\n  lb server drain --wait users 127.0.0.1:3001\n  lb server ready users 127.0.0.1:3001"
     )]
     Server(server::ServerArgs),
+    /// Take stored responses of a running lb out, or mark them stale
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example:\n  lb purge http://api.example.com/users\n  lb purge --prefix /users/ --soft\n  lb purge --tag user-42"
+    )]
+    Purge(purge::PurgeArgs),
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  lb schema > lb.schema.json")]
     Schema,
@@ -105,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Server(args) => server::run(&args),
+        Command::Purge(args) => purge::run(&args),
         Command::Schema => schema::run(),
     }
 }
@@ -128,5 +136,30 @@ fn print(text: &str) -> ExitCode {
             eprintln!("lb: cannot write to standard output: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// As one segment of a path, or one value of a query (RFC 3986 §2.1).
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_become_one_segment() {
+        assert_eq!(encoded("unix:/run/a b.sock"), "unix%3A%2Frun%2Fa%20b.sock");
+        assert_eq!(encoded("[::1]:80"), "%5B%3A%3A1%5D%3A80");
+        assert_eq!(encoded("users-1_2.x~"), "users-1_2.x~");
     }
 }

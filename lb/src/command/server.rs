@@ -8,7 +8,7 @@ use hyper::StatusCode;
 
 use super::client::{Admin, detail, failed};
 use super::status::{fetch, write_upstream};
-use super::{AdminArgs, WRONG, print};
+use super::{AdminArgs, WRONG, encoded, print};
 use crate::admin::server::{Change, Wanted};
 use crate::admin::status::{ServerStatus, Status};
 
@@ -238,29 +238,4 @@ fn line(upstream: &str, server: &ServerStatus) -> String {
         ..
     } = server;
     format!("{upstream} {address}: {state}, weight {weight}, {in_flight} in flight\n")
-}
-
-/// As one segment of a path (RFC 3986 §2.1).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_become_one_segment() {
-        assert_eq!(encoded("unix:/run/a b.sock"), "unix%3A%2Frun%2Fa%20b.sock");
-        assert_eq!(encoded("[::1]:80"), "%5B%3A%3A1%5D%3A80");
-        assert_eq!(encoded("users-1_2.x~"), "users-1_2.x~");
-    }
 }

@@ -8,17 +8,21 @@ use super::forward::{After, Spare};
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::{Exchange, failure_status};
 use crate::admit::Scheme;
-use crate::cache::{CACHE_PURGE, CACHE_TAG};
+use crate::cache::{CACHE_PURGE, CACHE_TAG, Hit};
 use crate::filter;
 use crate::reject::{Problem, Refusal};
 
 /// What is done with a server's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Verdict {
     /// It goes to the client.
     Relay,
     /// Another server is asked; this answer is set aside where the engine can, or else thrown away.
     Retry,
+    /// The same server is asked once more; this answer is thrown away.
+    AskAgain,
+    /// This stored object goes to the client; the answer is thrown away.
+    Serve(Hit),
 }
 
 /// What an engine could do instead of passing an answer on.
@@ -45,12 +49,11 @@ impl Exchange {
     /// from the cache.
     pub fn answer(&mut self, request: &impl RequestHead, response: &impl ResponseHead, means: Means) -> Verdict {
         let status = response.status();
-        self.answered(status);
-        let leaves = announces_drain(response);
+        let (failed, leaves) = (failure_status(status), announces_drain(response));
+        self.answered(status, !(failed && leaves));
         if let Some(lease) = self.tries.lease.as_ref().filter(|_| leaves) {
             lease.announced_drain();
         }
-        let failed = failure_status(status);
         // Before another server is looked for: it may be what opens the circuit.
         if !(failed && leaves) {
             self.tried(!failed);
@@ -67,6 +70,9 @@ impl Exchange {
             lease.succeeded();
         }
         self.tries.spare = None;
+        if let Some(verdict) = self.answer_from_store(request, response) {
+            return verdict;
+        }
         self.pass_on(request, response);
         Verdict::Relay
     }
@@ -83,7 +89,7 @@ impl Exchange {
     }
 
     fn pass_on(&mut self, request: &impl RequestHead, response: &impl ResponseHead) {
-        self.purge(response);
+        self.purge(request, response);
         let asked = self.tries.asked_at.unwrap_or_else(Instant::now);
         self.store(request, response, asked);
     }
@@ -155,6 +161,7 @@ impl Exchange {
 
     /// Edits the head of an answer of `lb`'s own.
     pub fn edit_own(&self, out: &mut impl Editor) {
+        self.edit_cache_status(out);
         self.edit_outgoing(out);
     }
 

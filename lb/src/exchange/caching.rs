@@ -3,40 +3,66 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 
-use super::Exchange;
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::request::Decision;
+use super::{Exchange, Verdict};
+use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
-use crate::cache::{Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Now, Object, Purge, Reader, Status};
+use crate::cache::{
+    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Settled, Status, Validated,
+};
+use crate::reject::Refusal;
 use crate::route::{Target, render};
 use crate::snapshot::CacheState;
 
 /// What the cache has to do with a request.
 #[derive(Default)]
 pub(super) struct Caching {
-    /// What an unsafe request may invalidate.
-    key: Option<Rendered>,
     lead: Option<Lead>,
+    /// To fetch anew what the request is served stale.
+    pub(super) refresh: Option<Box<Lead>>,
     filler: Option<Filler>,
+    /// What the answer has purged, and others have still to purge before it begins.
+    pub(super) settled: Option<Settled>,
     pub(super) status: Option<Status>,
 }
 
 /// A key that outlives the request head.
-struct Rendered {
+pub(super) struct Rendered {
     key: Vec<u8>,
     /// `None`: the same.
     uri: Option<Vec<u8>>,
 }
 
 impl Rendered {
-    fn key<'a>(&'a self, upstream: &'a str) -> Key<'a> {
+    pub(super) fn of(cached: &CacheState, scheme: Scheme, authority: &[u8], target: &Target<'_>) -> Self {
+        let render = |template| {
+            let mut out = Vec::with_capacity(24 + authority.len() + target.forward().len() + target.query().map_or(0, <[u8]>::len));
+            render(template, scheme.as_str(), authority, target.forward(), target.query(), &mut out);
+            out
+        };
+        Self {
+            key: render(&cached.key),
+            uri: cached.uri.as_ref().map(render),
+        }
+    }
+
+    pub(super) fn key<'a>(&'a self, upstream: &'a str) -> Key<'a> {
         Key::new(upstream, &self.key, self.uri.as_deref().unwrap_or(&self.key))
     }
 }
 
 impl Caching {
+    /// Of a request that fetches, and does nothing else.
+    pub(super) fn leading(lead: Lead) -> Self {
+        Self {
+            lead: Some(lead),
+            ..Self::default()
+        }
+    }
+
     /// There will be no answer: those who wait for it go their own ways.
     pub(super) fn give_up(&mut self) {
         if let Some(lead) = self.lead.take() {
@@ -65,11 +91,21 @@ impl Exchange {
             self.caching.status = Some(Status::Bypass);
             return Decision::Forward;
         }
+        if self.bypasses(route.config.cache.as_ref().map_or(&[], |cache| &cache.bypass_on[..]), head) {
+            self.caching.status = Some(match *head.method() {
+                Method::GET | Method::HEAD => Status::Bypass,
+                _ => Status::Method,
+            });
+            return Decision::Forward;
+        }
         let name = upstream.upstream.name().clone();
-        let rendered = self.rendered(cached, head);
+        let rendered = Rendered::of(cached, self.client.scheme, head.authority(), &Target::parse(head.target()));
         let found = self.proxy.cache.look_up(&rendered.key(&name), head, Now::read());
         match found {
-            Lookup::Hit(hit) => self.hit(hit),
+            Lookup::Hit(hit, refresh) => {
+                self.caching.refresh = refresh;
+                self.hit(hit)
+            }
             Lookup::Stream(reader) => self.stream(reader),
             Lookup::Wait(follower) => {
                 self.caching.status = Some(Status::Collapsed(follower.miss()));
@@ -78,36 +114,24 @@ impl Exchange {
             Lookup::Lead(lead) | Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
-                self.caching.key = (!head.method().is_safe()).then_some(rendered);
                 Decision::Forward
             }
-        }
-    }
-
-    fn rendered(&self, cached: &CacheState, head: &impl RequestHead) -> Rendered {
-        let target = Target::parse(head.target());
-        let render = |template| {
-            let mut out = Vec::with_capacity(16 + head.authority().len() + head.target().len());
-            render(
-                template,
-                self.client.scheme.as_str(),
-                head.authority(),
-                target.forward(),
-                target.query(),
-                &mut out,
-            );
-            out
-        };
-        Rendered {
-            key: render(&cached.key),
-            uri: cached.uri.as_ref().map(render),
+            Lookup::Unsatisfied => {
+                self.caching.status = Some(Status::Unsatisfied);
+                Decision::Refuse(self.refuse(Refusal::GatewayTimeout("Nothing that is stored may answer this request.")))
+            }
         }
     }
 
     /// What came of the waiting that [`Decision::Wait`] asked for.
     pub fn joined(&mut self, joined: Joined, head: &impl RequestHead) -> Decision {
         match joined {
-            Joined::Hit(hit) => Decision::Hit(hit),
+            Joined::Hit(hit) => {
+                if let (Some(stale), Some(Status::Collapsed(miss))) = (hit.staleness(), self.caching.status) {
+                    self.caching.status = Some(Status::Failed { miss, status: None, stale });
+                }
+                Decision::Hit(hit)
+            }
             Joined::Stream(reader) => Decision::Stream(reader),
             Joined::Lead(lead) | Joined::Alone(lead) => self.lead(lead),
             Joined::Again => self.look_up(head),
@@ -115,13 +139,13 @@ impl Exchange {
     }
 
     fn hit(&mut self, hit: Hit) -> Decision {
-        self.caching.status = Some(Status::Hit(hit.ttl()));
+        self.caching.status = Some(hit.staleness().map_or(Status::Hit(hit.ttl()), Status::Stale));
         Decision::Hit(hit)
     }
 
     fn stream(&mut self, reader: Reader) -> Decision {
         // It was on its way before this request came, so this one caused nothing.
-        self.caching.status.get_or_insert(Status::Collapsed(crate::cache::Miss::Uri));
+        self.caching.status.get_or_insert(Status::Collapsed(Miss::Uri));
         Decision::Stream(reader)
     }
 
@@ -135,21 +159,70 @@ impl Exchange {
         Decision::Forward
     }
 
-    /// Takes what would make the answer one for this client only off a request that fetches for the store.
+    /// Takes what would make the answer one for this client only off a request that fetches for the store, and asks whether what is stored is still
+    /// right.
     pub(super) fn edit_fetch(&self, out: &mut impl Editor) {
-        if self.caching.lead.is_some() {
+        if let Some(lead) = &self.caching.lead {
             CONDITIONAL.iter().for_each(|name| out.remove(name));
+            if let Some(conditions) = lead.conditions() {
+                conditions.put(out);
+            }
         }
     }
 
-    /// Takes out what an answer says is not true any more. It is gone when this returns, and so before the client sees the answer.
-    pub(super) fn purge(&self, response: &impl ResponseHead) {
-        let Some(upstream) = self.upstream() else { return };
-        let name = upstream.upstream.name();
-        self.proxy.cache.purge_for(name, response);
-        let succeeded = response.status().is_success() || response.status().is_redirection();
-        if let (Some(rendered), true) = (&self.caching.key, succeeded) {
-            self.proxy.cache.purge(&Purge::Key(&rendered.key(name)));
+    /// What is done with an answer that is about what is stored: one of 304 that was asked for, and an error that something stored stands in for.
+    pub(super) fn answer_from_store(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
+        let status = response.status();
+        if matches!(status.as_u16(), 500 | 502..=504) {
+            let hit = self.stand_in(Some(status))?;
+            self.purge(request, response);
+            return Some(Verdict::Serve(hit));
+        }
+        if status != StatusCode::NOT_MODIFIED {
+            return None;
+        }
+        self.validate(request, response)
+    }
+
+    fn validate(&mut self, request: &impl RequestHead, response: &impl ResponseHead) -> Option<Verdict> {
+        let snapshot = self.snapshot.clone();
+        let cached = self.route.and_then(|index| snapshot.routes[index].cache.as_ref())?;
+        let lead = self.caching.lead.take_if(|lead| lead.conditions().is_some())?;
+        self.purge(request, response);
+        let (miss, asked) = (lead.miss(), self.tries.asked_at.unwrap_or_else(Instant::now));
+        match lead.validated(request, response, &cached.rules, asked, Now::read()) {
+            Validated::Right(hit) => {
+                self.caching.status = Some(Status::Revalidated { miss, ttl: hit.ttl() });
+                self.release();
+                Some(Verdict::Serve(hit))
+            }
+            Validated::AskAgain(lead) => {
+                self.caching.lead = Some(lead);
+                Some(Verdict::AskAgain)
+            }
+        }
+    }
+
+    /// There is no answer. What is stored stands in, where it may: it is served in place of the refusal.
+    pub fn stale(&mut self) -> Option<Hit> {
+        self.stand_in(None)
+    }
+
+    fn stand_in(&mut self, status: Option<StatusCode>) -> Option<Hit> {
+        let lead = self.caching.lead.take()?;
+        let miss = lead.miss();
+        match lead.stands_in(Now::read()) {
+            Ok(hit) => {
+                if let Some(stale) = hit.staleness() {
+                    self.caching.status = Some(Status::Failed { miss, status, stale });
+                }
+                self.release();
+                Some(hit)
+            }
+            Err(lead) => {
+                self.caching.lead = Some(lead);
+                None
+            }
         }
     }
 
@@ -205,11 +278,14 @@ impl Exchange {
         }
     }
 
-    /// Edits the head of a stored object, whole or arriving, for the client.
-    pub fn edit_stored(&self, object: &Object, age: u64, out: &mut impl Editor) {
-        if let Some(length) = object.content_length() {
-            out.set(&header::CONTENT_LENGTH, length);
-        }
+    /// How much of a stored object, whole or arriving, answers the request.
+    pub fn portion(&self, head: &impl RequestHead, object: &Object) -> Portion {
+        Portion::of(head, object)
+    }
+
+    /// Edits the head of a stored object, whole or arriving, for the client, who is sent so much of it.
+    pub fn edit_stored(&self, object: &Object, portion: &Portion, age: u64, out: &mut impl Editor) {
+        portion.edit(object, out);
         self.edit_prepared(age, out);
     }
 
@@ -218,10 +294,5 @@ impl Exchange {
         out.set_text(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
         self.edit_cache_status(out);
         self.edit_outgoing(out);
-    }
-
-    /// Whether the client has what is stored already (RFC 9110 §13.1.2, §13.1.3): then it gets a 304.
-    pub fn not_modified(&self, head: &impl RequestHead, object: &Object) -> bool {
-        object.status() == StatusCode::OK && crate::cache::not_modified(head, object.fields())
     }
 }

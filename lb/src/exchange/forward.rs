@@ -255,8 +255,8 @@ impl Exchange {
     /// A failure goes on a server's account, and the lease ends. Where the server was reached, only the first one of a request is
     /// charged: a request that breaks every server must not eject the pool.
     pub(super) fn charge(&mut self, failure: Failure, late: bool) {
-        self.answered(failure.status());
         let to_blame = self.is_to_blame(failure, late);
+        self.answered(failure.status(), to_blame);
         if to_blame {
             self.tried(false);
         }
@@ -267,12 +267,15 @@ impl Exchange {
         self.tries.tried.push(lease.server().id());
     }
 
-    /// Counts a try by its result.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    /// Counts a try by its result. `tells`: something about how busy the server is.
+    pub(super) fn answered(&mut self, status: StatusCode, tells: bool) {
         let elapsed = self.tries.asked_at.map(|asked| asked.elapsed()).unwrap_or_default();
         self.tries.answered_after = Some(elapsed);
         if let (Some(lease), Some(latency)) = (&self.tries.lease, self.tries.thinks()) {
-            lease.observed(latency, !failure_status(status));
+            match tells {
+                true => lease.observed(latency, status.into()),
+                false => lease.unanswered(latency),
+            }
         }
         self.tries.awaited = false;
         self.tries.unwell = failure_status(status);
@@ -373,6 +376,7 @@ impl Exchange {
         // Met here already.
         out.remove(&header::EXPECT);
         Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
+        self.edit_unkeyed(received, out);
         self.edit_fetch(out);
         if let Some(host) = upstream.and_then(|upstream| upstream.upstream.config().host.as_ref()) {
             out.set(&header::HOST, host.clone());

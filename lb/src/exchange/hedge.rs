@@ -1,12 +1,13 @@
 //! A second server for a request whose first one is slow.
 //!
 //! For as long as both work, the exchange has a current try and a rival. What the engine tells is about the current one; what it has to say about
-//! the rival it says [as the rival](Exchange::as_rival). Whichever gives a good answer first is [settled on](Exchange::settle): the other one has its
-//! lease ended at once and is charged with nothing. One that fails [falls out](Exchange::fell_out), and leaves the other as the current one, as if
+//! the rival it says [as the rival](Exchange::as_rival). Whichever gives a good answer first is [settled on](Exchange::settle): the other one is charged
+//! with nothing. It works on all the same, most likely: so it [counts](Loser) until it has answered. If a slow server that has lost counted as free,
+//! `least_conn` would send the next request there, and the one after. One that fails [falls out](Exchange::fell_out), and leaves the other as the current one, as if
 //! it had been alone; a failure's status that it gave is set aside, and stands should the other one come to nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, header};
 
@@ -27,6 +28,35 @@ impl Rival {
     /// Nobody waits for it any longer.
     pub(super) fn leave(self) {
         if let Some(asked) = self.asked_at {
+            self.lease.unanswered(asked.elapsed());
+        }
+    }
+}
+
+/// The try that was not quick enough. Its server counts it until this is dropped: when it has answered, or after [`Loser::PATIENCE`].
+#[derive(Debug)]
+pub struct Loser {
+    lease: Lease,
+    asked_at: Option<Instant>,
+    answered: bool,
+}
+
+impl Loser {
+    /// So long at most: a server that hangs must not cost a connection for each request that it has lost.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// It has answered now.
+    pub fn answered(mut self, status: StatusCode) {
+        self.answered = true;
+        if let Some(asked) = self.asked_at {
+            self.lease.observed(asked.elapsed(), status.into());
+        }
+    }
+}
+
+impl Drop for Loser {
+    fn drop(&mut self) {
+        if let (Some(asked), false) = (self.asked_at, self.answered) {
             self.lease.unanswered(asked.elapsed());
         }
     }
@@ -101,12 +131,14 @@ impl Exchange {
         }
     }
 
-    /// One of two has given a good answer: it is the current try from now on, and the only one. `rival`: it is the rival's.
-    pub fn settle(&mut self, rival: bool) {
+    /// One of two has given a good answer: it is the current try from now on, and the only one. `rival`: it is the rival's. The other one, for whoever
+    /// waits for its answer; `None`: there was none.
+    #[must_use = "its server counts it only while this is held"]
+    pub fn settle(&mut self, rival: bool) -> Option<Loser> {
         if rival {
             self.change_places();
         }
-        let Some(loser) = self.tries.rival.take() else { return };
+        let loser = self.tries.rival.take()?;
         if let Some(upstream) = self.upstream() {
             upstream.of(loser.lease.server()).done(client_closed_request());
             // Of the one that was asked first it is known that it takes longer than most; of the other one, nothing.
@@ -114,7 +146,11 @@ impl Exchange {
                 upstream.upstream.took(asked.elapsed());
             }
         }
-        loser.leave();
+        Some(Loser {
+            lease: loser.lease,
+            asked_at: loser.asked_at,
+            answered: false,
+        })
     }
 
     /// One of two has failed; the other one is the current try from now on, and the only one. `rival`: it was the rival.
@@ -139,7 +175,7 @@ impl Exchange {
     }
 
     fn forget_current(&mut self) {
-        self.answered(Failure::Reset.status());
+        self.answered(Failure::Reset.status(), true);
         if let Some(lease) = self.tries.lease.take() {
             self.tries.tried.push(lease.server().id());
         }
@@ -147,7 +183,7 @@ impl Exchange {
 
     fn set_aside(&mut self, status: StatusCode) {
         debug_assert!(failure_status(status), "{status} is no failure");
-        self.answered(status);
+        self.answered(status, true);
         self.tried(false);
         self.charge_once();
         let Some(lease) = self.tries.lease.take() else { return };

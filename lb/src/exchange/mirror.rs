@@ -164,7 +164,7 @@ impl Copy {
 
     fn observed(&self, status: StatusCode) {
         let elapsed = self.begun.elapsed();
-        self.lease.observed(elapsed, !failure_status(status));
+        self.lease.observed(elapsed, status.into());
         self.state().metrics.answered(elapsed);
         self.state().of(self.server()).done(status);
     }

@@ -10,7 +10,10 @@
 //! | [`Exchange::server`]: I need a server | [`Turn`]: this one, wait and ask again, or a refusal |
 //! | [`Exchange::failed`]: this server gave no answer | [`Next`]: once more, or give up |
 //! | [`Exchange::forwarding`], [`Exchange::copy`]: it goes to a server; all of it has | whether a copy goes to a mirror |
-//! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, or try another server |
+//! | [`Exchange::answer`]: here is an answer's head | [`Verdict`]: relay it, try another server, or serve a stored object instead |
+//! | [`Exchange::stale`]: there will be none | a stored object that stands in, or none |
+//! | [`Exchange::refresh`]: I serve something stale | the exchange that fetches it anew, or none |
+//! | [`Exchange::settled`]: may it begin? | when all that it purges is gone everywhere |
 //! | [`Exchange::hedge`]: it has not answered for some time | another server to ask as well, or none |
 //! | [`Exchange::answer_body`], [`Exchange::answer_end`]: a piece of its body, its end | |
 //! | [`Exchange::record`]: it is over, thus | the metrics and the log line |
@@ -26,13 +29,16 @@ mod fault;
 mod forward;
 pub mod head;
 mod hedge;
+mod invalidate;
 mod mirror;
 mod queue;
 mod record;
+mod refresh;
 mod repeat;
 mod request;
 mod split;
 mod turn;
+mod unkeyed;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,7 +48,7 @@ use http::{Method, StatusCode};
 pub use answer::{Means, Verdict, X_LB_DRAIN};
 pub(crate) use forward::UNREACHED;
 pub use forward::{Failure, Next, Sent};
-pub use hedge::Fall;
+pub use hedge::{Fall, Loser};
 pub use mirror::Copy;
 pub use record::Outcome;
 pub(crate) use repeat::{idempotent, pause};

@@ -76,7 +76,9 @@ impl Exchange {
 fn outcome_of(status: Status) -> CacheOutcome {
     match status {
         Status::Hit(_) => CacheOutcome::Hit,
-        Status::Fetched { .. } | Status::Collapsed(_) => CacheOutcome::Miss,
+        Status::Stale(_) | Status::Failed { .. } => CacheOutcome::Stale,
+        Status::Revalidated { .. } => CacheOutcome::Revalidated,
+        Status::Fetched { .. } | Status::Collapsed(_) | Status::Unsatisfied => CacheOutcome::Miss,
         Status::Method | Status::Bypass => CacheOutcome::Bypass,
     }
 }

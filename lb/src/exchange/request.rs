@@ -143,6 +143,11 @@ impl Exchange {
     /// The request is one for its upstream.
     fn arrive(&mut self, head: &impl RequestHead, target: &Target<'_>) {
         self.choose_upstream();
+        self.prepare(head, target);
+    }
+
+    /// Finds out what its upstream has to know of it.
+    pub(super) fn prepare(&mut self, head: &impl RequestHead, target: &Target<'_>) {
         let Some(upstream) = self.upstream() else { return };
         upstream.upstream.request_seen();
         let cookies = upstream.upstream.cookies();

@@ -13,6 +13,15 @@ pub(super) fn name(authority: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// An authority less the port that its scheme has anyway, and less a port that is empty (RFC 3986 §6.2.3): with and without, it is one origin.
+pub(super) fn without_default_port<'a>(scheme: &str, authority: &'a [u8]) -> &'a [u8] {
+    let port: &[u8] = if scheme == "https" { b":443" } else { b":80" };
+    authority
+        .strip_suffix(port)
+        .or_else(|| authority.strip_suffix(b":"))
+        .unwrap_or(authority)
+}
+
 /// An IPv6 address keeps its brackets: the colons in it are no ports.
 fn without_port(authority: &[u8]) -> &[u8] {
     let end = match authority {
@@ -43,6 +52,28 @@ mod tests {
         }
         assert_eq!(&*name(b"[2001:DB8::1]:443"), b"[2001:db8::1]");
         assert_eq!(&*name(b""), b"");
+    }
+
+    #[test]
+    fn only_a_scheme_s_own_port_goes() {
+        for (scheme, authority, expected) in [
+            ("http", "a:80", "a"),
+            ("https", "a:443", "a"),
+            ("http", "a:", "a"),
+            ("http", "[::80]:80", "[::80]"),
+            ("http", "[::80]", "[::80]"),
+            ("http", "a:443", "a:443"),
+            ("https", "a:80", "a:80"),
+            ("http", "a:8080", "a:8080"),
+            ("http", "a:080", "a:080"),
+            ("http", "", ""),
+        ] {
+            assert_eq!(
+                without_default_port(scheme, authority.as_bytes()),
+                expected.as_bytes(),
+                "{scheme} {authority}"
+            );
+        }
     }
 
     #[test]

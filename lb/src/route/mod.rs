@@ -27,6 +27,7 @@ mod host;
 mod precedence;
 #[cfg(test)]
 mod properties;
+mod reference;
 mod rewrite;
 mod split;
 mod table;
@@ -42,6 +43,7 @@ use lb_config::{HostMatch, PathMatch, Route};
 
 use crate::exchange::head::RequestHead;
 pub use explain::{Explained, Mismatch, Verdict};
+pub use reference::on_same_origin;
 pub use rewrite::rewrite;
 pub use split::Split;
 use table::{Paths, RouteIndex};
@@ -142,6 +144,16 @@ impl Router {
             ControlFlow::Continue(()) if only_by_method => Found::MethodNotAllowed(self.allow(request, target)),
             ControlFlow::Continue(()) => Found::None,
         }
+    }
+
+    /// The routes that could take a request for this URL, if it had the right method and headers.
+    pub fn all_for(&self, authority: &[u8], target: &Target<'_>) -> Vec<usize> {
+        let mut routes = Vec::new();
+        let _ = self.visit(authority, target, |index| {
+            routes.push(index);
+            ControlFlow::<()>::Continue(())
+        });
+        routes
     }
 
     /// The methods of all routes whose other conditions hold.

@@ -3,15 +3,17 @@
 use http::HeaderValue;
 use lb_config::{Part, Template};
 
+use super::host::without_default_port;
 use super::target::push_encoded;
 
-/// Appends a template with a request's values. `host` is the authority as received, `path` the one of [`super::Target::forward`].
+/// Appends a template with a request's values. `host` is the authority as received, of which the scheme's own port is left out; `path` is the
+/// one of [`super::Target::forward`].
 pub fn render(template: &Template, scheme: &str, host: &[u8], path: &[u8], query: Option<&[u8]>, out: &mut Vec<u8>) {
     for part in &template.0 {
         match part {
             Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
             Part::Scheme => out.extend_from_slice(scheme.as_bytes()),
-            Part::Host => out.extend(host.iter().map(u8::to_ascii_lowercase)),
+            Part::Host => out.extend(without_default_port(scheme, host).iter().map(u8::to_ascii_lowercase)),
             Part::Path => out.extend_from_slice(path),
             Part::Query => {
                 if let Some(query) = query {

@@ -163,6 +163,7 @@ async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>) {
     while proxy.connections.open() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    proxy.cache.leave().await;
     let left = proxy.connections.open();
     if left > 0 {
         tracing::warn!(connections = left, "the grace period is over");

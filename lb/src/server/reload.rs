@@ -135,6 +135,9 @@ async fn try_reload(proxy: &Arc<Proxy>) -> Result<Changes, ReloadError> {
 pub fn apply(proxy: &Arc<Proxy>, snapshot: Arc<Snapshot>) {
     let config = &snapshot.config;
     proxy.cache.set_bounds(config.cache.memory, config.cache.max_object);
+    proxy
+        .cache
+        .share(config.cache.redis.as_ref().map(|redis| (redis, config.cache.coherence)));
     proxy.connections.set_max(config.limits.max_connections.get());
     proxy.connections.count_by_address(config.limits.max_connections_per_ip.is_some());
     proxy.log.set_level(config.server.log_level);

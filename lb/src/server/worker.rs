@@ -32,7 +32,7 @@ impl Engines {
     fn new(proxy: &Arc<Proxy>) -> Arc<Self> {
         let relay = Relay::new(proxy.clone());
         Arc::new(Self {
-            pingora: Engine::new(proxy.clone(), relay.mirror().clone(), pool(proxy)),
+            pingora: Engine::new(proxy.clone(), relay.clone(), pool(proxy)),
             relay,
             proxy: proxy.clone(),
         })

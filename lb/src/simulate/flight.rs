@@ -1,7 +1,7 @@
 //! The requests under way.
 
 use super::Arrival;
-use crate::upstream::{Lease, Place, RetryPermit, ServerId};
+use crate::upstream::{Heard, Lease, Place, RetryPermit, ServerId};
 
 /// Tries of one request that have draws of their own.
 const TRIES: u64 = 1 << 16;
@@ -15,6 +15,16 @@ pub(super) enum Failure {
     Reset,
     /// No answer within `timeouts.read` or `timeouts.request`.
     Timeout,
+}
+
+impl Failure {
+    /// What it says about the server.
+    pub(super) fn heard(self) -> Heard {
+        match self {
+            Self::Timeout => Heard::Overloaded,
+            Self::Connect | Self::Reset => Heard::Bad,
+        }
+    }
 }
 
 /// What a request is doing, and what will be when it is due.

@@ -389,3 +389,20 @@ proptest! {
         prop_assert_eq!(told.get(), requests);
     }
 }
+
+#[test]
+fn an_overloaded_server_goes_on_answering_in_time_with_a_limit_and_not_without() {
+    let mut plan = plan(&[1, 1], 8, "uniform(40ms, 60ms)", random(960.0, 40_000));
+    plan.upstream.timeouts.request = Some(Duration::from_millis(400));
+    plan.upstream.passive_health = None;
+    let share = |outcome: &Outcome| (outcome.requests - outcome.failed.total()) as f64 / outcome.seconds / 320.0;
+    let without = share(&simulated(&plan, "least_conn"));
+    assert!(without < 0.1, "{without}");
+    plan.upstream.adaptive_concurrency = true;
+    for balance in all() {
+        // One key has one server, unless that is full.
+        let outcome = run(&plan, &balance, &|_| {});
+        let goodput = share(&outcome);
+        assert!(goodput > 0.9, "{}: {goodput}", outcome.algorithm);
+    }
+}

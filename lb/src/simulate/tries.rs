@@ -11,7 +11,7 @@ use super::flight::Failure;
 use super::random::{Draws, Purpose};
 use super::tally::End;
 use crate::exchange::{UNREACHED, pause};
-use crate::upstream::NoServer;
+use crate::upstream::{Heard, NoServer};
 
 impl Simulation<'_> {
     /// The server gave a good answer.
@@ -19,7 +19,7 @@ impl Simulation<'_> {
         let now = self.at();
         let Some(flight) = self.flights.get(id) else { return };
         if let Some((lease, _)) = &flight.held {
-            lease.observed_at(Duration::from_nanos(self.now - flight.asked), true, now);
+            lease.observed_at(Duration::from_nanos(self.now - flight.asked), Heard::Good, now);
             lease.succeeded();
         }
         self.end(id, End::Answered);
@@ -33,7 +33,7 @@ impl Simulation<'_> {
         let listed = retry.is_some_and(|retry| retry.on.status_503 && flight.count < retry.attempts.get());
         let may = listed && flight.idempotent && self.now < flight.deadline;
         let Some((lease, server)) = flight.held.take() else { return };
-        lease.observed_at(Duration::from_nanos(self.now - flight.asked), false, now);
+        lease.observed_at(Duration::from_nanos(self.now - flight.asked), Heard::Overloaded, now);
         self.tally.failed(server);
         // The next server is taken first, and this one is kept while it is asked.
         flight.tried.push(lease.server().id());
@@ -61,7 +61,10 @@ impl Simulation<'_> {
         let to_blame = failure != Failure::Timeout || !late || limit.is_none_or(|limit| took * 2 >= limit);
         let held = flight.held.take();
         if let Some((lease, server)) = &held {
-            lease.observed_at(took, false, now);
+            match to_blame {
+                true => lease.observed_at(took, failure.heard(), now),
+                false => lease.unanswered_at(took, now),
+            }
             if to_blame && (!reached || !std::mem::replace(&mut flight.charged, true)) {
                 lease.failed_at(now);
             }

@@ -67,6 +67,7 @@ pub(super) fn config(servers: Vec<UpstreamServer>) -> lb_config::Upstream {
         }),
         queue: None,
         circuit_breaker: None,
+        adaptive_concurrency: false,
         sticky: None,
         slow_start: None,
         hedge: None,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use super::breaker::Pass;
+use super::limit::Heard;
 
 /// One request in flight. It counts until this is dropped, however the request ends and whatever configuration is current by then.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ use super::breaker::Pass;
 pub struct Lease {
     server: Arc<Server>,
     succeeded: AtomicBool,
+    /// The limit of the server does not count it any more.
+    answered: AtomicBool,
     /// What the circuit is told by, where there is one.
     pass: Option<Pass>,
 }
@@ -23,6 +26,7 @@ impl Lease {
         Self {
             server,
             succeeded: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             pass,
         }
     }
@@ -49,23 +53,34 @@ impl Lease {
         }
     }
 
-    /// How long the server took from being asked to the head of its answer, or to its failure; `ok`: it was a good answer. Told once for
+    /// How long the server took from being asked to the head of its answer, or to its failure, and what it was. Told once for
     /// each try, before the lease ends.
-    pub fn observed(&self, latency: Duration, ok: bool) {
+    pub fn observed(&self, latency: Duration, heard: Heard) {
         // The clock is not asked for nobody.
-        if self.server.learns_latency() {
-            self.observed_at(latency, ok, Instant::now());
+        if self.server.learns() {
+            self.observed_at(latency, heard, Instant::now());
         }
     }
 
     /// As [`Lease::observed`], at this time.
-    pub fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
-        self.server.observed_at(latency, ok, now);
+    pub fn observed_at(&self, latency: Duration, heard: Heard, now: Instant) {
+        if self.server.learns() && !self.answered.swap(true, Ordering::Relaxed) {
+            self.server.observed_at(latency, heard, now);
+        }
     }
 
     /// The server had not answered after this time, and nobody waits for it any longer.
     pub fn unanswered(&self, after: Duration) {
-        self.server.unanswered_at(after, Instant::now());
+        if self.server.learns() {
+            self.unanswered_at(after, Instant::now());
+        }
+    }
+
+    /// As [`Lease::unanswered`], at this time.
+    pub(crate) fn unanswered_at(&self, after: Duration, now: Instant) {
+        if self.server.learns() && !self.answered.load(Ordering::Relaxed) {
+            self.server.unanswered_at(after, now);
+        }
     }
 
     /// The server has failed, in a way that passive health counts. Once a request at most: the caller decides whom to charge.
@@ -89,6 +104,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.server.release(*self.succeeded.get_mut());
+        self.server.release(*self.succeeded.get_mut(), *self.answered.get_mut());
     }
 }

@@ -20,6 +20,7 @@ mod epoch;
 mod hedge;
 mod latency;
 mod lease;
+mod limit;
 mod locked;
 mod orders;
 mod pool;
@@ -51,6 +52,7 @@ pub use budget::RetryPermit;
 pub use check::{CheckReport, LastCheck, Status as CheckStatus};
 pub use discovery::{Discovery, SourceStatus, check_files};
 pub use lease::Lease;
+pub use limit::Heard;
 pub use orders::Order;
 pub use queue::{Granted, Place};
 pub use registry::Registry;
@@ -75,8 +77,8 @@ pub enum NoServer {
     /// No server is healthy.
     #[error("no server is healthy")]
     NoneHealthy,
-    /// All that could serve it are at `max_connections`.
-    #[error("every server is at its max_connections")]
+    /// All that could serve it are at their limit: `max_connections`, or the one that was learned.
+    #[error("every server is at its limit")]
     AllFull,
     /// Besides, as many wait as may.
     #[error("the queue is full")]
@@ -135,6 +137,7 @@ impl Upstream {
             balance: config.balance.clone(),
             panic_percent: config.panic_percent,
             slow_start: slow_start::lasts(&config),
+            adaptive: config.adaptive_concurrency,
             servers: servers.iter().map(placed).collect(),
         });
         let cookies = config.sticky.as_ref();

@@ -24,10 +24,12 @@ use super::budget::Budget;
 use super::check::Status;
 use super::epoch::Epoch;
 use super::latency::Latencies;
+use super::limit::{Heard, Room};
 use super::locked::Locked;
 use super::orders::Order;
 use super::queue::{Handed, Queue};
 use super::resolve::ResolvedServer;
+use super::server::Learns;
 use super::slot::Slot;
 use super::standing::Facts;
 use super::view::{Plan, View};
@@ -52,11 +54,12 @@ pub(super) struct Pool {
 }
 
 pub(super) struct State {
-    /// By slot, like the three after it.
+    /// By slot, like the four after it.
     slots: Vec<Slot>,
     loads: Vec<u32>,
     turns: Vec<i32>,
     latencies: Vec<Latency>,
+    rooms: Vec<Room>,
     by_address: HashMap<ResolvedAddress, usize>,
     free: BTreeSet<usize>,
     generation: u32,
@@ -83,6 +86,8 @@ pub(super) struct Glance {
     pub(super) ejected_for: Option<Duration>,
     pub(super) consecutive_failures: u32,
     pub(super) facts: Facts,
+    /// What it can take at once, as far as is known.
+    pub(super) limit: u32,
     /// What an operator has put in the place of the file's.
     pub(super) weight: Option<u32>,
 }
@@ -102,6 +107,7 @@ impl Pool {
             loads: Vec::new(),
             turns: Vec::new(),
             latencies: Vec::new(),
+            rooms: Vec::new(),
             by_address: HashMap::new(),
             free: BTreeSet::new(),
             generation: 0,
@@ -196,7 +202,8 @@ impl Pool {
         drop(replaced);
     }
 
-    /// A configuration has come into force that says this of the servers that are pinned here. Orders end where it says something new.
+    /// A configuration has come into force that says this of the servers that are pinned here. Orders end where it says something new, and its
+    /// `max_connections` hold for all.
     pub(super) fn agree(&self, said: &HashMap<usize, &ResolvedServer>) {
         let _shaping = self.shaping();
         let mut state = self.lock();
@@ -206,6 +213,7 @@ impl Pool {
                 ended.extend(slot.address.clone());
             }
         }
+        state.bind(said);
         let ordered = state.ordered();
         drop(state);
         if ended.is_empty() {
@@ -248,19 +256,31 @@ impl Pool {
         taken
     }
 
-    /// The end of what [`take`](Self::take) began; `succeeded`: with a good answer.
-    pub(super) fn release(&self, id: ServerId, succeeded: bool) {
-        self.lock().release(id.slot(), succeeded);
+    /// The end of what [`take`](Self::take) began; `succeeded`: with a good answer. `answered`: the limit was told of it.
+    pub(super) fn release(&self, id: ServerId, succeeded: bool, answered: bool) {
+        self.lock().release(id.slot(), succeeded, answered);
     }
 
-    /// What a try has taught about a server's latency.
-    pub(super) fn observed(&self, id: ServerId, latency: Duration, ok: bool, now: Instant) {
-        self.lock().latencies[id.slot()].observe(latency, ok, now);
+    /// What a try has taught about a server.
+    pub(super) fn observed(&self, id: ServerId, learns: Learns, heard: Heard, latency: Duration, now: Instant) {
+        let mut state = self.lock();
+        if learns.latency {
+            state.latencies[id.slot()].observe(latency, heard == Heard::Good, now);
+        }
+        if learns.limit {
+            state.answered(id.slot(), heard, latency, now);
+        }
     }
 
     /// A server was given up on that had not answered after so long.
-    pub(super) fn unanswered(&self, id: ServerId, after: Duration, now: Instant) {
-        self.lock().latencies[id.slot()].observe_unanswered(after, now);
+    pub(super) fn unanswered(&self, id: ServerId, learns: Learns, after: Duration, now: Instant) {
+        let mut state = self.lock();
+        if learns.latency {
+            state.latencies[id.slot()].observe_unanswered(after, now);
+        }
+        if learns.limit {
+            state.unanswered(id.slot(), after, now);
+        }
     }
 
     /// A failure that is this server's. It may be what ejects it.
@@ -412,6 +432,7 @@ impl Pool {
                 ..slot.facts(status)
             },
             weight: slot.orders.weight,
+            limit: state.rooms[id.slot()].limit(),
             in_flight: load,
             ejections: slot.ejections,
             ejected_for: left,

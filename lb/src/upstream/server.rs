@@ -11,6 +11,7 @@ use super::ResolvedAddress;
 use super::breaker::Pass;
 use super::check::{Check, CheckReport, Status};
 use super::circuit::Phase;
+use super::limit::Heard;
 use super::orders::Order;
 use super::pool::Pool;
 use super::resolve::ResolvedServer;
@@ -102,8 +103,19 @@ pub struct ServerStatus {
     pub ejected_for: Option<Duration>,
     /// Failures charged to it since its last good answer.
     pub consecutive_failures: u32,
+    /// The requests at once that it can take, as far as is known; `None`: nobody asks.
+    pub concurrency_limit: Option<u32>,
     /// What its checks say; `None`: there are none.
     pub check: Option<CheckReport>,
+}
+
+/// What is learned from how long a server takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Learns {
+    /// Its latency, for `balance = "ewma"`.
+    pub(super) latency: bool,
+    /// How many requests at once it can take.
+    pub(super) limit: bool,
 }
 
 /// See the module.
@@ -112,8 +124,7 @@ pub struct Server {
     name: Arc<str>,
     config: ResolvedServer,
     passive: Option<PassiveHealth>,
-    /// Whether anything goes by how long it takes.
-    learns_latency: bool,
+    learns: Learns,
     check: Option<Arc<Check>>,
     pool: Arc<Pool>,
 }
@@ -126,7 +137,10 @@ impl Server {
             name,
             config,
             passive: upstream.passive_health.clone(),
-            learns_latency: upstream.balance == Balance::Ewma,
+            learns: Learns {
+                latency: upstream.balance == Balance::Ewma,
+                limit: upstream.adaptive_concurrency,
+            },
             check,
             pool: pool.clone(),
         }
@@ -221,6 +235,7 @@ impl Server {
             ejections: glance.ejections,
             ejected_for: glance.ejected_for,
             consecutive_failures: glance.consecutive_failures,
+            concurrency_limit: self.learns.limit.then_some(glance.limit),
             check: None,
         }
     }
@@ -258,20 +273,16 @@ impl Server {
     }
 
     /// Whether anybody wants to know how fast it is.
-    pub(super) fn learns_latency(&self) -> bool {
-        self.learns_latency
+    pub(super) fn learns(&self) -> bool {
+        self.learns.latency || self.learns.limit
     }
 
-    pub(super) fn observed_at(&self, latency: Duration, ok: bool, now: Instant) {
-        if self.learns_latency {
-            self.pool.observed(self.id, latency, ok, now);
-        }
+    pub(super) fn observed_at(&self, latency: Duration, heard: Heard, now: Instant) {
+        self.pool.observed(self.id, self.learns, heard, latency, now);
     }
 
     pub(super) fn unanswered_at(&self, after: Duration, now: Instant) {
-        if self.learns_latency {
-            self.pool.unanswered(self.id, after, now);
-        }
+        self.pool.unanswered(self.id, self.learns, after, now);
     }
 
     /// A try of the upstream's has come to this.
@@ -287,8 +298,9 @@ impl Server {
         }
     }
 
-    pub(super) fn release(&self, succeeded: bool) {
-        self.pool.release(self.id, succeeded);
+    /// `answered`: it was [observed](Self::observed_at).
+    pub(super) fn release(&self, succeeded: bool, answered: bool) {
+        self.pool.release(self.id, succeeded, answered && self.learns.limit);
     }
 }
 

@@ -19,6 +19,7 @@ use rand::rngs::SmallRng;
 
 use super::NoServer;
 use super::check::{Check, Status};
+use super::limit::Room;
 use super::slot::Slot;
 use super::slow_start::{self, Presence};
 use super::standing::{Facts, Standing, panics};
@@ -80,6 +81,8 @@ pub(super) struct Plan {
     pub(super) balance: lb_config::Balance,
     pub(super) panic_percent: u8,
     pub(super) slow_start: Option<Duration>,
+    /// Whether limits that were learned hold.
+    pub(super) adaptive: bool,
     pub(super) servers: Vec<Placed>,
 }
 
@@ -97,6 +100,7 @@ pub(super) struct Placed {
 pub(super) struct Live<'a> {
     pub(super) loads: &'a [u32],
     pub(super) latencies: &'a [Latency],
+    pub(super) rooms: &'a [Room],
     pub(super) turns: &'a mut [i32],
     pub(super) random: &'a mut SmallRng,
 }
@@ -150,7 +154,7 @@ impl View {
     }
 
     /// Works out anew who is usable. `epoch` was read before any status is.
-    pub(super) fn refresh(&mut self, epoch: u64, slots: &[Slot], loads: &[u32]) {
+    pub(super) fn refresh(&mut self, epoch: u64, slots: &[Slot], loads: &[u32], rooms: &[Room]) {
         (self.epoch, self.stale, self.refreshed) = (epoch, false, true);
         let facts = |(member, slot): (&Option<Member>, &Slot)| member.as_ref().map(|member| member.facts(slot));
         let facts: Vec<_> = self.members.iter().zip(slots).map(facts).collect();
@@ -179,16 +183,20 @@ impl View {
             member.keeps = standing.is_some_and(|standing| standing <= best.unwrap_or(Standing::Passing));
             self.tiers[usize::from(member.backup)].usable += usize::from(member.usable);
         }
-        for (slot, load) in loads.iter().enumerate() {
-            self.update(slot, *load);
+        self.update_all(loads, rooms);
+    }
+
+    fn update_all(&mut self, loads: &[u32], rooms: &[Room]) {
+        for (slot, (load, room)) in loads.iter().zip(rooms).enumerate() {
+            self.update(slot, *load, room);
         }
     }
 
     /// Tells of a new load.
     #[inline]
-    pub(super) fn update(&mut self, slot: usize, load: u32) {
+    pub(super) fn update(&mut self, slot: usize, load: u32, room: &Room) {
         let Some(Some(member)) = self.members.get_mut(slot) else { return };
-        let eligible = member.usable && load < member.limit;
+        let eligible = member.usable && !is_full(member, &self.plan, load, room);
         if eligible != std::mem::replace(&mut member.eligible, eligible) {
             self.opened |= eligible;
             self.eligible = if eligible { self.eligible + 1 } else { self.eligible - 1 };
@@ -203,7 +211,7 @@ impl View {
     }
 
     /// Gives those who are in their slow start the weight that they have by now.
-    pub(super) fn grow(&mut self, now: Instant, slots: &[Slot], loads: &[u32]) {
+    pub(super) fn grow(&mut self, now: Instant, slots: &[Slot], loads: &[u32], rooms: &[Room]) {
         self.next_growth = None;
         let Some(lasts) = self.plan.slow_start else { return };
         let mut changed = [false; 2];
@@ -223,9 +231,7 @@ impl View {
             (tier.algorithm, tier.weights, tier.shares) = (fresh.algorithm, fresh.weights, fresh.shares);
         }
         if changed != [false; 2] {
-            for (slot, load) in loads.iter().enumerate() {
-                self.update(slot, *load);
-            }
+            self.update_all(loads, rooms);
         }
     }
 
@@ -245,8 +251,9 @@ impl View {
 
     /// Whether this server may go on with a client that has stayed with it. Its weight, and whether it is a backup, say only who gets
     /// clients that are new.
-    pub(super) fn keeps(&self, slot: usize, loads: &[u32]) -> bool {
-        self.member(slot).is_some_and(|member| member.keeps && loads[slot] < member.limit)
+    pub(super) fn keeps(&self, slot: usize, loads: &[u32], rooms: &[Room]) -> bool {
+        self.member(slot)
+            .is_some_and(|member| member.keeps && !is_full(member, &self.plan, loads[slot], &rooms[slot]))
     }
 
     /// Chooses among the eligible that are not in `tried`.
@@ -269,7 +276,7 @@ impl View {
             }
             let chosen = tier.pick(live, hash, now);
             for slot in tried.clone() {
-                self.update(slot, live.loads[slot]);
+                self.update(slot, live.loads[slot], &live.rooms[slot]);
             }
             if let Some(slot) = chosen {
                 return Ok(slot);
@@ -379,6 +386,11 @@ impl Tier {
         };
         self.algorithm.pick(&mut field, hash, live.random)
     }
+}
+
+/// Whether it gets nothing more for now: the smaller of its two limits holds.
+fn is_full(member: &Member, plan: &Plan, load: u32, room: &Room) -> bool {
+    load >= room.most(member.limit) || (plan.adaptive && room.is_full(load))
 }
 
 fn gcd(a: u32, b: u32) -> u32 {

@@ -57,6 +57,39 @@ async fn it_follows_methods_and_headers_as_the_proxy_does() {
 }
 
 #[tokio::test]
+async fn it_tells_the_key_and_whether_the_answer_could_be_stored() {
+    let setup = Lb::setup(
+        "[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n\n\
+         [routes.cache]\nttl = \"0s\"\nvary_on = [\"x-plan\"]\nbypass_on = [\"cookie:session\"]\n",
+    );
+    let path = setup.write().display().to_string();
+    for (arguments, said) in [
+        (&[][..], "key \"http://shop.test/a?b\" in upstream app"),
+        (&[], "for requests without x-plan"),
+        (&["-H", "X-Plan: gold"], "for x-plan: gold"),
+        (&[], "and its answer stored where the origin allows it"),
+        (
+            &["-H", "Cookie: session=1"],
+            "not stored: it has the cookie session, as bypass_on says",
+        ),
+        (&["-H", "Cookie: sessions=1"], "and its answer stored where the origin allows it"),
+        (&["-H", "Authorization: x"], "stored where the origin says public"),
+        (&["-H", "Range: bytes=0-1"], "by a part of what is stored whole"),
+        (&["-X", "HEAD"], "by what GET has stored"),
+        (&["-X", "PUT"], "what is stored for its URL is taken out"),
+        (&["-H", "X-HTTP-Method-Override: PUT"], "not stored: it claims another method"),
+        (&["-H", "X-Original-URL: /b"], "x-original-url is not sent along"),
+    ] {
+        let all = [&["explain", "-c", &*path], arguments, &["http://Shop.test:80/x/../a?b"]].concat();
+        let shown = command::lb(&all).await;
+        assert!(
+            shown.code == 0 && shown.stdout.contains(said),
+            "{said:?} for {arguments:?}: {shown:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_bad_file_or_url_is_2() {
     let setup = Lb::setup("[limits]\nmax_body = \"huge\"\n\n[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n");
     let bad = command::lb(&["explain", "-c", &setup.write().display().to_string(), "http://a/"]).await;

@@ -8,6 +8,7 @@ mod explain;
 mod metrics;
 mod orders;
 mod probes;
+mod purge_command;
 mod server_command;
 mod simulate;
 mod start;

@@ -5,20 +5,32 @@
 mod admission;
 mod bounds;
 mod coalescing;
+mod conditions;
+mod demands;
+mod errors;
 mod invalidation;
 mod keys;
 mod large;
 mod policy;
 mod purge;
+mod ranges;
+mod refreshing;
+mod safety;
 mod store;
 mod tags;
 mod users;
+mod validation;
 
-use lb_tests::client::Request;
+use std::time::Duration;
+
+use lb_tests::client::{Request, Response};
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply, Seen};
 use lb_tests::servers;
-use lb_tests::wait::until;
+use lb_tests::wait::{until, until_some};
+
+/// How long something that is due is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everything to one origin, cached by what it says itself.
 fn cached(origin: &Origin) -> String {
@@ -48,4 +60,17 @@ fn fresh(text: &str) -> Reply {
 /// Asks until the answer comes from the store. Meanwhile the origin may be asked once.
 async fn fill(lb: &Lb, request: &Request) {
     until(&format!("{request:?} is a hit"), async || lb.send(request).await.is_hit()).await;
+}
+
+/// Asks until the answer has this text.
+async fn until_text(lb: &Lb, request: &Request, text: &str) -> Response {
+    let got = async || Some(lb.send(request).await).filter(|answer| answer.text() == text);
+    until_some(PATIENCE, &format!("{request:?} gives {text:?}"), got).await
+}
+
+/// Asks until the answer is something stale from the store.
+async fn until_stale(lb: &Lb, request: &Request) -> Response {
+    let is_stale = |answer: &Response| answer.headers.get("cache-status").is_some_and(|status| status.contains("; ttl=-"));
+    let got = async || Some(lb.send(request).await).filter(is_stale);
+    until_some(PATIENCE, &format!("{request:?} is served stale"), got).await
 }

@@ -70,3 +70,20 @@ async fn without_a_parameter_it_is_400_and_nothing_is_purged() {
     }
     assert_eq!(hits(&lb).await.len(), 5);
 }
+
+#[tokio::test]
+async fn softly_it_is_marked_stale_and_the_origin_is_asked_again() {
+    let (lb, origin) = filled().await;
+    assert_eq!(lb.purge("prefix=/users/&soft=true").await, 2);
+    assert_eq!(lb.purge("prefix=/users/&soft=true").await, 0, "once");
+    assert_eq!(lb.metrics().await.value("lb_cache_objects", &[]), Some(5.0), "nothing is taken out");
+    let asked = origin.count();
+    let answer = lb.get("/users/1").await;
+    assert!(
+        !answer.is_hit() && answer.header("cache-status").contains("fwd=stale"),
+        "{answer:?}"
+    );
+    assert_eq!(origin.count(), asked + 1);
+    assert!(lb.get("/users/1").await.is_hit(), "what came is fresh");
+    assert!(lb.get("/users").await.is_hit(), "the others are as they were");
+}

@@ -165,3 +165,19 @@ async fn the_metrics_and_the_status_know_what_is_stored() {
     );
     assert_eq!(cache["bytes"].as_f64(), Some(bytes), "{cache}");
 }
+
+#[tokio::test]
+async fn with_min_uses_a_response_is_stored_from_that_request_on() {
+    let origin = Origin::start(|_| fresh("a")).await;
+    let lb = Lb::start(&cached_as(&origin, "min_uses = 3")).await;
+    for due in [1, 2, 3] {
+        let answer = lb.get("/").await;
+        assert_eq!((answer.text(), origin.count()), ("a".into(), due));
+        assert_eq!(answer.header("cache-status").contains("stored"), due == 3, "{answer:?}");
+    }
+    assert!(lb.get("/").await.is_hit());
+    assert!(
+        !lb.get("/other").await.header("cache-status").contains("stored"),
+        "another key has another count"
+    );
+}

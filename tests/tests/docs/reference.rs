@@ -18,9 +18,11 @@ const METRICS: &[&str] = &[
     "lb_upstream_requests_total",
     "lb_upstream_latency_seconds",
     "lb_upstream_active_requests",
+    "lb_upstream_concurrency_limit",
     "lb_upstream_healthy",
     "lb_upstream_ejections_total",
     "lb_upstream_panic_total",
+    "lb_upstream_concurrency_limit",
     "lb_retries_total",
     "lb_circuit_open",
     "lb_queue_requests",
@@ -30,6 +32,8 @@ const METRICS: &[&str] = &[
     "lb_discovery_failures_total",
     "lb_mirrored_total",
     "lb_cache_requests_total",
+    "lb_cache_purges_total",
+    "lb_cache_redis_errors_total",
     "lb_cache_bytes",
     "lb_cache_objects",
     "lb_connections",
@@ -121,7 +125,7 @@ async fn every_key_is_documented_with_its_range_and_default_and_no_other() {
 async fn every_metric_is_documented_with_its_labels_and_is_there() {
     let origin = Origin::start(|_| Reply::text("a").header("Cache-Control", "max-age=60")).await;
     let lb = Lb::start(&format!(
-        "[upstreams.app]\nservers = [{}]\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}\nmirror = {{ upstream = \"app\" }}\n",
+        "[upstreams.app]\nservers = [{}]\nadaptive_concurrency = true\n\n[[routes]]\nupstream = \"app\"\ncache = {{}}\nmirror = {{ upstream = \"app\" }}\n",
         servers(&[origin.addr()])
     ))
     .await;

@@ -17,6 +17,7 @@ mod drain;
 mod hang;
 mod killing;
 mod misbehaving;
+mod overload;
 mod own_writes;
 mod reloads;
 mod rolling;

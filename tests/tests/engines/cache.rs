@@ -26,6 +26,11 @@ async fn misses_and_hits() {
             Request::get(target).header("If-None-Match", "W/\"v0\", \"v1\"").http10(),
             Request::get(target).header("Authorization", "Basic eDp5"),
             Request::get(target).header("Range", "bytes=0-1"),
+            Request::get(target).header("Range", "bytes=1-").http10(),
+            Request::get(target).header("Range", "bytes=999999999-"),
+            Request::head(target).header("Range", "bytes=0-1"),
+            Request::get(target).header("Range", "bytes=0-1").header("If-Range", "\"v1\""),
+            Request::get(target).header("Range", "bytes=0-1").header("If-Range", "\"v2\""),
         ];
         cases.extend(requests.iter().map(|request| Case::of(&format!("{request:?}"), request)));
         cases.push(Case::of(&format!("{target} in one write"), &Request::get(target)).twice());

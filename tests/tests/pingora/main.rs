@@ -17,6 +17,8 @@ mod proxying;
 mod reload;
 #[path = "../retrying/main.rs"]
 mod retrying;
+#[path = "../shared/main.rs"]
+mod shared;
 #[path = "../tls/main.rs"]
 mod tls;
 #[path = "../traffic/main.rs"]

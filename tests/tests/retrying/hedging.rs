@@ -113,6 +113,45 @@ async fn a_quick_one_is_asked_alone() {
 }
 
 #[tokio::test]
+async fn the_one_that_lost_counts_until_it_has_answered() {
+    if lacks("hedging") {
+        return;
+    }
+    let (lb, [slow, quick]) = pair(Reply::text("slow").held(), Reply::text("quick"), AT_ONCE).await;
+    for lost in 1..=3 {
+        assert_eq!(lb.get("/").await.text(), "quick");
+        let counts: Vec<_> = lb.servers("app").await.iter().map(|server| server.in_flight).collect();
+        assert_eq!((counts[0], slow.active()), (lost, lost as usize), "{counts:?}");
+    }
+    slow.release(3);
+    lb.wait_until_idle().await;
+    assert_eq!((slow.count(), quick.count(), ejections(&lb).await), (3, 3, 0));
+}
+
+#[tokio::test]
+async fn with_least_conn_it_is_not_taken_for_idle() {
+    if lacks("hedging") {
+        return;
+    }
+    let origins = [
+        Origin::start(|_| Reply::text("slow").held()).await,
+        Origin::start(|_| Reply::text("quick")).await,
+    ];
+    let lb = Lb::start(
+        &config(&origins, AT_ONCE)
+            .replace("round_robin", "least_conn")
+            .replace("weight = 1000", "weight = 1"),
+    )
+    .await;
+    for _ in 0..20 {
+        assert_eq!(lb.get("/").await.text(), "quick");
+    }
+    assert_eq!(origins[0].count(), 1, "the others went where nothing was under way");
+    origins[0].release_all();
+    lb.wait_until_idle().await;
+}
+
+#[tokio::test]
 async fn whatever_fails_waits_for_the_other() {
     if lacks("hedging") {
         return;

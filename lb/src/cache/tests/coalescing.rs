@@ -38,7 +38,7 @@ async fn a_stampede_is_one_request_and_everybody_gets_the_whole_answer() {
                     other => panic!("{other:?}"),
                 },
                 Lookup::Stream(reader) => read(reader).await.unwrap().len(),
-                Lookup::Hit(hit) => hit.body().concat().len(),
+                Lookup::Hit(hit, _) => hit.body().concat().len(),
                 other => panic!("{other:?}"),
             }
         });
@@ -199,7 +199,7 @@ fn requests_with_authorization_wait_apart() {
     fill(lead, &get(), &answer("max-age=60"), now).finish();
     assert!(matches!(told(follower), Some(Joined::Hit(_))));
     assert!(
-        matches!(cache.ask(URI, &known, now), Lookup::Hit(_)),
+        matches!(cache.ask(URI, &known, now), Lookup::Hit(..)),
         "what is stored for everybody is for them too"
     );
 }
@@ -235,7 +235,7 @@ async fn clients_that_come_and_go_never_leave_one_waiting_for_nobody() {
                                 Ok(_) => return,
                                 Err(Broken) => continue,
                             },
-                            Lookup::Hit(_) => return,
+                            Lookup::Hit(..) => return,
                             other => panic!("{other:?}"),
                         };
                         assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "one leads at a time");
@@ -275,4 +275,35 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+#[tokio::test]
+async fn below_min_uses_those_who_waited_share_an_answer_that_is_not_kept() {
+    let (cache, now) = (cache(), Now::read());
+    let rules = Rules {
+        min_uses: 3,
+        ..Rules::default()
+    };
+    for (uses, kept) in [(2, false), (3, true)] {
+        let lead = cache.lead(URI, &get(), now);
+        // The second round's leader is the third to ask.
+        let waits = (uses == 2).then(|| match cache.ask(URI, &get(), now) {
+            Lookup::Wait(follower) => follower,
+            other => panic!("{other:?}"),
+        });
+        let Answered::Store(mut filler) = lead.answer(&get(), &answer("max-age=60"), &rules, now.mono, now) else {
+            panic!("nobody gets it")
+        };
+        assert_eq!(filler.stores(), kept);
+        filler.push(Bytes::from_static(b"body"));
+        filler.finish();
+        if let Some(follower) = waits {
+            let Joined::Stream(reader) = follower.wait(&get()).await else {
+                panic!()
+            };
+            assert_eq!(read(reader).await.unwrap(), b"body");
+        }
+        assert_eq!(cache.objects(), u64::from(kept));
+    }
+    assert_idle(&cache);
 }

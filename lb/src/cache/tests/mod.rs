@@ -5,8 +5,10 @@ mod memory;
 mod policy;
 mod purging;
 mod races;
+mod stale;
 mod storing;
 mod streaming;
+mod validation;
 
 use std::sync::Arc;
 

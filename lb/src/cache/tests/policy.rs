@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::super::Now;
+use super::super::freshness::Grace;
 use super::super::policy::{Ask, Bypass, Permit, Refusal, Rules, admit, judge};
 use super::super::testing::{Head, answer, get, second};
 
@@ -30,8 +31,9 @@ fn date(at: SystemTime) -> String {
 
 fn ttl(seconds: u64) -> Rules {
     Rules {
-        ttl: second() * seconds as u32,
+        ttl: Some(second() * seconds as u32),
         statuses: vec![StatusCode::OK, StatusCode::NOT_FOUND],
+        ..Rules::default()
     }
 }
 
@@ -41,18 +43,21 @@ fn requests_that_are_none_for_a_cache_go_past_it() {
         admit(&get().with("content-length", "0")),
         Ok(Ask {
             head: false,
-            authorized: false
+            authorized: false,
+            range: false,
+            demands: None,
         })
     );
     assert_eq!(
         admit(&get().method(Method::HEAD).with("authorization", "x")),
         Ok(Ask {
             head: true,
-            authorized: true
+            authorized: true,
+            range: false,
+            demands: None,
         })
     );
     for (name, value, bypass) in [
-        ("range", "bytes=0-1", Bypass::Range),
         ("upgrade", "websocket", Bypass::Upgrade),
         ("if-match", "\"a\"", Bypass::Precondition),
         ("if-unmodified-since", "x", Bypass::Precondition),
@@ -66,6 +71,8 @@ fn requests_that_are_none_for_a_cache_go_past_it() {
         assert_eq!(admit(&get().method(method)), Err(Bypass::Method));
     }
     assert!(admit(&get().with("if-none-match", "\"a\"").with("cache-control", "no-cache")).is_ok());
+    let range = |method| admit(&get().method(method).with("range", "bytes=0-1")).unwrap().range;
+    assert!(range(Method::GET) && !range(Method::HEAD), "a range of a HEAD means nothing");
 }
 
 #[test]
@@ -218,6 +225,128 @@ fn the_length_is_read_strictly() {
         .with("content-length", "x")
         .with("transfer-encoding", "chunked");
     assert_eq!(verdict(&chunked).map(|permit| permit.length), Ok(None));
+}
+
+/// Seconds of lifetime and what it is good for after that.
+fn grace(response: &Head, rules: &Rules) -> (u64, Grace) {
+    let permit = judged(&get(), response, rules, Now::read()).unwrap();
+    (permit.freshness.lifetime.as_secs(), permit.grace)
+}
+
+fn lenient() -> Rules {
+    Rules {
+        stale_while_revalidate: second() * 5,
+        stale_if_error: second() * 6,
+        ..Rules::default()
+    }
+}
+
+#[test]
+fn a_guess_is_a_tenth_of_the_time_without_a_change_where_one_may_guess() {
+    let now = Now::read();
+    let changed = |ago: u32| {
+        get()
+            .with("last-modified", &date(now.wall - second() * ago))
+            .with("date", &date(now.wall))
+    };
+    let none = Rules::default();
+    assert_eq!(times(&changed(600), &none, now).0, 60);
+    assert_eq!(times(&changed(10 * 86_400 * 365), &none, now).0, 86_400, "at most a day");
+    for status in [203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+        assert_eq!(times(&changed(600).status(status), &none, now).0, 60, "{status}");
+    }
+    for status in [201, 202, 302, 403, 500, 502, 503, 504, 599] {
+        assert_eq!(
+            judged(&get(), &changed(600).status(status), &none, now),
+            Err(Refusal::NotFresh),
+            "{status}"
+        );
+        let public = changed(600).status(status).with("cache-control", "public");
+        assert_eq!(times(&public, &none, now).0, 60, "{status}");
+    }
+    assert_eq!(times(&changed(600), &ttl(40), now).0, 40, "the route knows better");
+    assert_eq!(
+        judged(&get(), &changed(600), &ttl(0), now),
+        Err(Refusal::NotFresh),
+        "and may know that there is none"
+    );
+    assert_eq!(times(&changed(600).status(410), &ttl(0), now).0, 60);
+    assert_eq!(
+        times(&changed(600).with("cache-control", "max-age=0").with("etag", "x"), &none, now).0,
+        0
+    );
+    let future = get().with("last-modified", &date(now.wall + second() * 600));
+    assert_eq!(judged(&get(), &future, &none, now), Err(Refusal::NotFresh));
+    let targeted = changed(600).with("cdn-cache-control", "none");
+    assert_eq!(
+        judged(&get(), &targeted, &none, now),
+        Err(Refusal::NotFresh),
+        "said to somebody else"
+    );
+}
+
+#[test]
+fn what_is_not_fresh_is_kept_where_it_can_be_validated_and_its_origin_speaks_of_caching() {
+    for said in ["no-cache", "max-age=0", "s-maxage=0", "max-age=10, no-cache", "public"] {
+        let permit = verdict(&answer(said).with("etag", "\"a\"")).unwrap();
+        assert!(permit.freshness.lifetime.is_zero() && !permit.shareable, "{said}");
+        assert_eq!(verdict(&answer(said)), Err(Refusal::NotFresh), "{said}");
+    }
+    assert!(verdict(&get().with("expires", "0").with("last-modified", "x")).is_ok());
+    assert_eq!(verdict(&get().with("etag", "\"a\"")), Err(Refusal::NotFresh), "it says nothing");
+    assert_eq!(
+        verdict(&answer("no-cache").status(302).with("etag", "\"a\"")),
+        Err(Refusal::NotFresh)
+    );
+    assert_eq!(verdict(&answer("no-store, no-cache").with("etag", "\"a\"")), Err(Refusal::NoStore));
+}
+
+#[test]
+fn the_origin_says_what_may_be_stale_and_else_the_route() {
+    let seconds = |response: &Head| {
+        let grace = grace(response, &lenient()).1;
+        (grace.while_revalidate, grace.if_error)
+    };
+    assert_eq!(seconds(&answer("max-age=1")), (5, 6));
+    assert_eq!(seconds(&answer("max-age=1, stale-while-revalidate=7")), (7, 6));
+    assert_eq!(seconds(&answer("max-age=1, stale-while-revalidate=0, stale-if-error=x")), (0, 0));
+    assert_eq!(seconds(&answer("max-age=1, s-maxage=2")), (0, 0), "the route has no say");
+    assert_eq!(seconds(&answer("s-maxage=2, stale-if-error=8")), (0, 8));
+    for strict in ["must-revalidate", "proxy-revalidate"] {
+        let said = answer(&format!("max-age=1, {strict}, stale-while-revalidate=7, stale-if-error=8"));
+        assert_eq!(grace(&said, &lenient()), (1, Grace::default()), "{strict}");
+    }
+    let no_cache = answer("no-cache, stale-if-error=8").with("etag", "x");
+    assert_eq!(grace(&no_cache, &lenient()), (0, Grace::default()));
+    let validated = answer("max-age=0").with("etag", "x");
+    assert_eq!(grace(&validated, &lenient()), (0, Grace::default()), "no freshness by another name");
+    let own = verdict(&answer("max-age=0, stale-while-revalidate=9")).unwrap();
+    assert!(own.shareable && own.grace.while_revalidate == 9 && !own.grace.on_request);
+    assert!(verdict(&answer("max-age=10, stale-if-error=9").with("age", "15")).is_ok());
+    assert_eq!(
+        verdict(&answer("max-age=10, stale-if-error=9").with("age", "20")),
+        Err(Refusal::NotFresh)
+    );
+}
+
+#[test]
+fn must_understand_is_about_statuses() {
+    let said = answer("max-age=60, no-store, must-understand");
+    assert!(verdict(&said).is_ok());
+    assert_eq!(verdict(&said.clone().status(599)), Err(Refusal::Status));
+    assert_eq!(verdict(&answer("max-age=60, must-understand").status(599)), Err(Refusal::Status));
+    assert_eq!(verdict(&answer("max-age=60, private, must-understand")), Err(Refusal::Private));
+}
+
+#[test]
+fn demands_are_those_of_cache_control_and_else_of_pragma() {
+    let asked = |request: Head| admit(&request).unwrap().demands;
+    assert_eq!(asked(get().with("cache-control", "x")), None);
+    assert!(asked(get().with("pragma", "No-Cache")).unwrap().no_cache);
+    assert_eq!(asked(get().with("pragma", "no-cache").with("cache-control", "x")), None);
+    let two = get().with("cache-control", "max-age=3").with("cache-control", "min-fresh=4");
+    let demands = asked(two).unwrap();
+    assert_eq!((demands.max_age, demands.min_fresh), (Some(3), Some(4)));
 }
 
 fn directive() -> impl Strategy<Value = String> {

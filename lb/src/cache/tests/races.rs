@@ -71,7 +71,7 @@ impl Race {
             step += 1;
             let floor = self.floor.load(Ordering::SeqCst);
             match self.cache.ask(URIS[step as usize % URIS.len()], &get(), self.now) {
-                Lookup::Hit(hit) => {
+                Lookup::Hit(hit, _) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     self.check(&hit.body().concat(), floor);
                 }
@@ -83,7 +83,7 @@ impl Race {
                     Joined::Lead(lead) | Joined::Alone(lead) => self.fetch(lead, step),
                     Joined::Again => {}
                 },
-                Lookup::Bypass(bypass) => panic!("{bypass:?}"),
+                other @ (Lookup::Bypass(_) | Lookup::Unsatisfied) => panic!("{other:?}"),
             }
         }
     }

@@ -27,9 +27,9 @@ Which servers N is: a number (3), several (3-5) or all of them (*), in the order
 Latencies: 10ms, uniform(5ms, 20ms), exponential(10ms), lognormal(10ms, 0.5): median and deviation of the logarithm,
 pareto(5ms, 1.5): least and shape.
 
-Simulated: the algorithms, weights, max_connections, backup servers, the queue, health checks, passive health, retries with
-their budget and pauses, timeouts.read and timeouts.request, by the code that serves requests or by its rules. Not simulated,
-and left out: the time to connect, caching, more than one lb.";
+Simulated: the algorithms, weights, max_connections, adaptive_concurrency, backup servers, the queue, health checks, passive
+health, retries with their budget and pauses, timeouts.read and timeouts.request, by the code that serves requests or by its
+rules. Not simulated, and left out: the time to connect, caching, hedges, the circuit breaker, more than one lb.";
 
 /// Arguments of `lb simulate`.
 #[derive(Args)]

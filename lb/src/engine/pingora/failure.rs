@@ -2,6 +2,7 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::cache::Hit;
 use crate::exchange::{Exchange, Failure, Next, Sent};
 use crate::reject::Refusal;
 
@@ -34,13 +35,21 @@ pub(super) fn client(error: &Error) -> Option<Refusal> {
     }
 }
 
-/// Tells of a failure. Whether the request is sent once more; if not, it is refused.
-pub(super) fn goes_on(exchange: &mut Exchange, failure: Failure, sent: Sent) -> bool {
+/// Tells of a failure. Whether the request is sent once more; if not, it is refused, or `instead` is what it gets.
+pub(super) fn goes_on(exchange: &mut Exchange, failure: Failure, sent: Sent, instead: &mut Option<Hit>) -> bool {
     match exchange.failed(failure, sent) {
         Next::Again => true,
         Next::GiveUp(refusal) => {
-            exchange.refuse(refusal);
+            give_up(exchange, refusal, instead);
             false
         }
+    }
+}
+
+/// No server is left to ask: what is stored stands in, if it may.
+pub(super) fn give_up(exchange: &mut Exchange, refusal: Refusal, instead: &mut Option<Hit>) {
+    *instead = exchange.stale();
+    if instead.is_none() {
+        exchange.refuse(refusal);
     }
 }

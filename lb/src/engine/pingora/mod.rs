@@ -25,7 +25,7 @@ use pingora_proxy::{HttpProxy, Session};
 use tokio::sync::watch;
 
 use super::h1::{ClientControl, ClientStream};
-use super::relay::Mirror;
+use super::relay::Relay;
 use crate::admit::{Peer, Scheme};
 use crate::exchange::{Handshake, Origin};
 use crate::proxy::Proxy;
@@ -47,8 +47,9 @@ struct Connection {
 }
 
 impl Engine {
-    /// An engine for a worker. `pool`: idle upstream connections that it keeps at most, all servers together. `mirror` sends its copies.
-    pub fn new(proxy: Arc<Proxy>, mirror: Mirror, pool: usize) -> Engine {
+    /// An engine for a worker. `pool`: idle upstream connections that it keeps at most, all servers together. `relay` sends its copies, and fetches anew
+    /// what it serves stale.
+    pub fn new(proxy: Arc<Proxy>, relay: Relay, pool: usize) -> Engine {
         let conf = ServerConf {
             threads: 1,
             ca_file: Some(NO_ROOTS.to_owned()),
@@ -57,7 +58,7 @@ impl Engine {
             max_retries: usize::MAX,
             ..ServerConf::default()
         };
-        let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone(), mirror));
+        let mut pingora = pingora_proxy::http_proxy(&Arc::new(conf), Phases::new(proxy.clone(), relay));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(proxy.snapshot().config.limits.idle_timeout);
         pingora.server_options = Some(options);

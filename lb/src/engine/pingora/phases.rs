@@ -16,8 +16,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::copy::Gathered;
 use super::heads::{Body, Request, Response, bodyless, edit_request, edit_response, hop};
 use super::{Connection, failure, of_http2, peer, presence, reply};
-use crate::cache::Follower;
-use crate::engine::relay::Mirror;
+use crate::cache::{Follower, Hit};
+use crate::engine::relay::Relay;
 use crate::exchange::{Decision, Exchange, Means, Outcome, Sent, Turn, Verdict};
 use crate::filter;
 use crate::proxy::Proxy;
@@ -25,13 +25,15 @@ use crate::reject::Refusal;
 
 /// The answer that was to be retried, in pingora's terms: an error that it retries.
 const RETRY_STATUS: ErrorType = ErrorType::Custom("the server's answer is retried");
+/// A stored object is served instead of the server's answer.
+const STORED: ErrorType = ErrorType::Custom("a stored object is served");
 /// A decision of the exchange's that ends the request.
 const REFUSED: ErrorType = ErrorType::Custom("refused");
 
 /// pingora's callbacks.
 pub(super) struct Phases {
     proxy: Arc<Proxy>,
-    mirror: Mirror,
+    relay: Relay,
 }
 
 /// What one request carries through the phases.
@@ -42,11 +44,13 @@ pub(super) struct Context {
     client_left: bool,
     answer_begun: bool,
     gathered: Gathered,
+    /// What the client gets in place of an answer.
+    instead: Option<Hit>,
 }
 
 impl Phases {
-    pub(super) fn new(proxy: Arc<Proxy>, mirror: Mirror) -> Phases {
-        Phases { proxy, mirror }
+    pub(super) fn new(proxy: Arc<Proxy>, relay: Relay) -> Phases {
+        Phases { proxy, relay }
     }
 
     fn begin(&self, session: &Session, ctx: &mut Context) {
@@ -161,7 +165,13 @@ impl ProxyHttp for Phases {
                 None => reply::reply(session, exchange, answer).await?,
                 Some(refusal) => reply::refuse(session, exchange, &refusal).await?,
             },
-            Decision::Hit(hit) => reply::hit(session, exchange, &hit).await?,
+            Decision::Hit(hit) => {
+                let request = Request(session.req_header(), body);
+                if let Some(fetch) = exchange.refresh(&request) {
+                    self.relay.refresh(&request, fetch);
+                }
+                reply::hit(session, exchange, &hit).await?;
+            }
             Decision::Stream(reader) => reply::stream(session, exchange, reader).await?,
             Decision::Wait(_) | Decision::Delay(_) => return Err(Error::new_in(REFUSED)),
         }
@@ -176,7 +186,7 @@ impl ProxyHttp for Phases {
             match exchange.server() {
                 Turn::Ask(server) => break server,
                 Turn::Refuse(refusal) => {
-                    exchange.refuse(refusal);
+                    failure::give_up(exchange, refusal, &mut ctx.instead);
                     return Err(Error::new_in(REFUSED));
                 }
                 Turn::Wait(wait) => presence::unless_gone(session, wait.over()).await?,
@@ -193,7 +203,7 @@ impl ProxyHttp for Phases {
         let again = ctx
             .exchange
             .as_mut()
-            .is_some_and(|exchange| failure::goes_on(exchange, failure::connecting(&error), sent));
+            .is_some_and(|exchange| failure::goes_on(exchange, failure::connecting(&error), sent, &mut ctx.instead));
         error.set_retry(again);
         error
     }
@@ -243,7 +253,8 @@ impl ProxyHttp for Phases {
         if let Some(piece) = body {
             exchange.request_body(piece.len()).map_err(|_| Error::new_down(REFUSED))?;
         }
-        ctx.gathered.pass(body.as_ref(), end, session.req_header(), exchange, &self.mirror);
+        ctx.gathered
+            .pass(body.as_ref(), end, session.req_header(), exchange, self.relay.mirror());
         Ok(())
     }
 
@@ -264,9 +275,15 @@ impl ProxyHttp for Phases {
             replayable: !session.as_downstream().retry_buffer_truncated(),
             keeps: false,
         };
-        if exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), means) == Verdict::Retry {
-            return Err(Error::new_up(RETRY_STATUS));
+        match exchange.answer(&Request(session.req_header(), Body::Announced), &Response(answer), means) {
+            Verdict::Relay => {}
+            Verdict::Retry | Verdict::AskAgain => return Err(Error::new_up(RETRY_STATUS)),
+            Verdict::Serve(hit) => {
+                ctx.instead = Some(hit);
+                return Err(Error::new_in(STORED));
+            }
         }
+        exchange.settled().await;
         ctx.answer_begun = true;
         if let Some(connection) = &ctx.connection {
             if upgrade {
@@ -335,7 +352,7 @@ impl ProxyHttp for Phases {
             replayable: !session.as_downstream().retry_buffer_truncated(),
         };
         let again = match (failure::answering(&error), ctx.exchange.as_mut()) {
-            (Some(failure), Some(exchange)) if !ctx.answer_begun => failure::goes_on(exchange, failure, sent),
+            (Some(failure), Some(exchange)) if !ctx.answer_begun => failure::goes_on(exchange, failure, sent, &mut ctx.instead),
             _ => false,
         };
         error.set_retry(again);
@@ -343,6 +360,14 @@ impl ProxyHttp for Phases {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        if let (Some(hit), Some(exchange)) = (ctx.instead.take(), ctx.exchange.as_ref()) {
+            session.set_keepalive(None);
+            ctx.client_left = reply::hit(session, exchange, &hit).await.is_err();
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
         let malformed = ctx
             .connection

@@ -7,7 +7,7 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
 use super::heads::{Body, Request, response};
-use crate::cache::{Hit, Now, Object, Reader};
+use crate::cache::{Hit, Now, Object, Portion, Reader};
 use crate::exchange::{Exchange, Reply};
 use crate::reject::Refusal;
 
@@ -43,16 +43,22 @@ async fn own(
     Ok(())
 }
 
-/// Sends a stored object, or says that the client has it.
+/// Sends a stored object, a part of it, or says that the client has it.
 pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -> Result<()> {
     let object = hit.object();
-    if exchange.not_modified(&Request(session.req_header(), Body::Announced), object) {
-        return stored_head(session, exchange, StatusCode::NOT_MODIFIED, object, hit.age(), true).await;
-    }
-    let bodyless = session.req_header().method == Method::HEAD || hit.body().is_empty();
-    stored_head(session, exchange, object.status(), object, hit.age(), bodyless).await?;
-    if !bodyless {
-        for piece in hit.body() {
+    let portion = exchange.portion(&Request(session.req_header(), Body::Announced), object);
+    let part;
+    let body: &[Bytes] = match &portion {
+        _ if session.req_header().method == Method::HEAD => &[],
+        Portion::Whole => hit.body(),
+        _ => {
+            part = portion.body(object);
+            &part
+        }
+    };
+    stored_head(session, exchange, object, &portion, hit.age(), body.is_empty()).await?;
+    if !body.is_empty() {
+        for piece in body {
             session.write_response_body(Some(piece.clone()), false).await?;
         }
         session.write_response_body(None, true).await?;
@@ -63,8 +69,9 @@ pub(super) async fn hit(session: &mut Session, exchange: &Exchange, hit: &Hit) -
 /// Sends an object while it arrives. An object that breaks off ends the connection, so that nobody takes a part for the whole.
 pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reader: Reader) -> Result<()> {
     let object = reader.object();
-    let bodyless = session.req_header().method == Method::HEAD;
-    stored_head(session, exchange, object.status(), object, object.age(Now::read()), bodyless).await?;
+    let portion = exchange.portion(&Request(session.req_header(), Body::Announced), object);
+    let bodyless = session.req_header().method == Method::HEAD || matches!(portion, Portion::NotModified);
+    stored_head(session, exchange, object, &portion, object.age(Now::read()), bodyless).await?;
     if bodyless {
         return Ok(());
     }
@@ -90,16 +97,14 @@ pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reade
 async fn stored_head(
     session: &mut Session,
     exchange: &Exchange,
-    status: StatusCode,
     object: &Object,
+    portion: &Portion,
     age: u64,
     bodyless: bool,
 ) -> Result<()> {
     let mut fields = collect(object.fields());
-    exchange.edit_stored(object, age, &mut fields);
-    if status == StatusCode::NOT_MODIFIED {
-        fields.remove(header::CONTENT_LENGTH);
-    } else if !bodyless && object.content_length().is_none() {
+    exchange.edit_stored(object, portion, age, &mut fields);
+    if !bodyless && object.content_length().is_none() {
         // How the end of the body is known: by chunks, by the end of the connection, or by the frames of HTTP/2.
         match session.req_header().version {
             Version::HTTP_11 => drop(fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
@@ -107,7 +112,9 @@ async fn stored_head(
             _ => {}
         }
     }
-    session.write_response_header(Box::new(response(status, fields)), bodyless).await
+    session
+        .write_response_header(Box::new(response(portion.status(object), fields)), bodyless)
+        .await
 }
 
 /// Fields as a map, with room for those that come.

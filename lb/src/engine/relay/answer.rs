@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::edit::HeadEditor;
 use super::{Ended, Relay, date};
-use crate::cache::{Hit, Now, Object, Reader};
+use crate::cache::{Hit, Now, Object, Portion, Reader};
 use crate::engine::h1::{ClientStream, Lines, Prepared, Request};
 use crate::exchange::head::Editor;
 use crate::exchange::{Exchange, Reply};
@@ -82,18 +82,25 @@ impl Relay {
         }
     }
 
-    /// Sends a stored object, or says that the client has it.
+    /// Sends a stored object, a part of it, or says that the client has it.
     pub(super) async fn hit(&self, client: &mut ClientStream, request: &Request, exchange: &Exchange, hit: &Hit) -> Ended {
         let object = hit.object();
         let keep = self.keeps(request);
-        let known = exchange.not_modified(&request.head(), object);
-        let status = if known { StatusCode::NOT_MODIFIED } else { object.status() };
-        let head = match hit.prepared() {
-            Some(prepared) if !known => prepared_head(request, exchange, prepared, hit.age(), keep),
-            _ => stored_head(request, exchange, status, object, hit.age(), keep, false),
+        let portion = exchange.portion(&request.head(), object);
+        let status = portion.status(object);
+        let head = match (hit.prepared(), &portion) {
+            (Some(prepared), Portion::Whole) => prepared_head(request, exchange, prepared, hit.age(), keep),
+            _ => stored_head(request, exchange, object, &portion, hit.age(), keep, false),
         };
-        let bodyless = known || request.parsed().method() == Method::HEAD;
-        let body = if bodyless { &[] } else { hit.body() };
+        let part;
+        let body: &[Bytes] = match &portion {
+            _ if request.parsed().method() == Method::HEAD => &[],
+            Portion::Whole => hit.body(),
+            _ => {
+                part = portion.body(object);
+                &part
+            }
+        };
         let sent = send_with(client, &head, body, stall(exchange)).await;
         Ended {
             status: Some(status),
@@ -106,12 +113,13 @@ impl Relay {
     /// Sends an object while it arrives. One that breaks off ends the connection, so that nobody takes a part for the whole.
     pub(super) async fn stream(&self, client: &mut ClientStream, request: &Request, exchange: &Exchange, mut reader: Reader) -> Ended {
         let object = reader.object();
-        let status = object.status();
-        let bodyless = request.parsed().method() == Method::HEAD;
+        let portion = exchange.portion(&request.head(), object);
+        let status = portion.status(object);
+        let bodyless = request.parsed().method() == Method::HEAD || matches!(portion, Portion::NotModified);
         let framed = object.content_length().is_some() || bodyless || status == StatusCode::NO_CONTENT;
         let chunked = !framed && request.parsed().version() == Version::HTTP_11;
         let keep = self.keeps(request) && (framed || chunked);
-        let head = stored_head(request, exchange, status, object, object.age(Now::read()), keep, chunked);
+        let head = stored_head(request, exchange, object, &portion, object.age(Now::read()), keep, chunked);
         let mut ended = Ended {
             status: Some(status),
             ..Ended::default()
@@ -214,22 +222,20 @@ fn prepared_head(request: &Request, exchange: &Exchange, prepared: &Prepared, ag
 fn stored_head(
     request: &Request,
     exchange: &Exchange,
-    status: StatusCode,
     object: &Object,
+    portion: &Portion,
     age: u64,
     keep: bool,
     chunked: bool,
 ) -> BytesMut {
     let mut head = BytesMut::with_capacity(1 << 10);
+    let status = portion.status(object);
     status_line(&mut head, status, reason(status));
     let mut editor = HeadEditor::new(&mut head, Lines::default());
     for (name, value) in object.fields() {
         editor.add(name, value.clone());
     }
-    exchange.edit_stored(object, age, &mut editor);
-    if status == StatusCode::NOT_MODIFIED {
-        editor.take_away("content-length");
-    }
+    exchange.edit_stored(object, portion, age, &mut editor);
     if chunked {
         editor.put("transfer-encoding", b"chunked");
     }

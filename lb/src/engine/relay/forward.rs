@@ -57,6 +57,7 @@ impl Relay {
                             return Box::pin(self.pass_on(client, request, exchange, won, lane.upload)).await;
                         }
                         Raced::Again => continue,
+                        Raced::Stored(hit) => return self.hit(client, request, exchange, &hit).await,
                         Raced::Lost(trouble, reused) => (trouble, reused),
                     }
                 }
@@ -68,6 +69,15 @@ impl Relay {
                     Ok(Verdict::Relay) => {
                         drop(spare);
                         return self.pass_on(client, request, exchange, (key, connection), upload).await;
+                    }
+                    Ok(Verdict::AskAgain) => {
+                        self.keep_unread(request, exchange, key, connection);
+                        continue;
+                    }
+                    Ok(Verdict::Serve(hit)) => {
+                        drop(spare);
+                        self.keep_unread(request, exchange, key, connection);
+                        return self.hit(client, request, exchange, &hit).await;
                     }
                     Err(trouble) => (trouble, connection.reused),
                 },
@@ -92,7 +102,8 @@ impl Relay {
         }
     }
 
-    /// No server is left to ask: the answer that was set aside stands, if it can still be had; else the client is told why there is none.
+    /// No server is left to ask: what is stored stands in, if it may; or the answer that was set aside stands, if it can still be had; else the client is
+    /// told why there is none.
     async fn last_word(
         &self,
         client: &mut ClientStream,
@@ -102,6 +113,9 @@ impl Relay {
         spare: Option<Spare>,
         mut upload: Upload,
     ) -> Ended {
+        if let Some(hit) = exchange.stale() {
+            return self.hit(client, request, exchange, &hit).await;
+        }
         let is_head = request.parsed().method() == Method::HEAD;
         if let Some((key, connection, whole)) = spare.and_then(|spare| spare.take(is_head)) {
             exchange.stands(&request.head(), &connection.head());
@@ -167,6 +181,7 @@ impl Relay {
         (key, mut server): (Key, Connection),
         mut upload: Upload,
     ) -> Ended {
+        exchange.settled().await;
         let status = server.parsed().status();
         if !client.has_client() && !exchange.feeds_others() {
             return Ended::left(None, 0);
@@ -227,6 +242,14 @@ impl Relay {
             }
         }
         ended
+    }
+
+    /// Keeps a connection by which an answer has come that nobody reads, if there is nothing more to read of it.
+    fn keep_unread(&self, request: &Request, exchange: &Exchange, key: Key, mut server: Connection) {
+        if server.parsed().framing(request.parsed().method() == Method::HEAD) == ResponseFraming::None {
+            server.drop_head();
+            self.keep(exchange, key, server);
+        }
     }
 
     /// Keeps a connection that has served, if it may serve again.

@@ -1,8 +1,8 @@
 //! Two servers with one request.
 //!
 //! The first one is asked as ever. When it has not answered by the time that the exchange names, a second one is asked as well, over a connection of
-//! its own, and both are listened to in the one task of the client's connection. The first good answer goes to the client; the other connection is
-//! closed, since an answer that nobody reads would spoil it. What this costs (a few allocations) is paid by upstreams that hedge, and not by the
+//! its own, and both are listened to in the one task of the client's connection. The first good answer goes to the client; for the other one a task
+//! waits a while, so that its server counts as busy for as long as it is. Then that connection is closed, since an answer that nobody reads would spoil it. What this costs (a few allocations) is paid by upstreams that hedge, and not by the
 //! others.
 
 use std::future::poll_fn;
@@ -17,10 +17,11 @@ use super::pool::Key;
 use super::spare::Spare;
 use super::upload::Upload;
 use super::upstream::Connection;
-use super::{Relay, answer};
+use super::{Relay, answer, mirror};
+use crate::cache::Hit;
 use crate::engine::h1::{ClientStream, Request};
 use crate::exchange::head::ResponseHead;
-use crate::exchange::{Exchange, Failure, Fall, Verdict, failure_status};
+use crate::exchange::{Exchange, Failure, Fall, Loser, Verdict, failure_status};
 
 /// A server that has the request.
 pub(super) struct Lane {
@@ -34,8 +35,10 @@ pub(super) struct Lane {
 pub(super) enum Raced {
     /// An answer to pass on.
     Won(Box<Lane>),
-    /// The answer was set aside, and another server is to be asked.
+    /// The answer was set aside or thrown away, and a server is to be asked.
     Again,
+    /// A stored object goes to the client instead.
+    Stored(Hit),
     /// Nobody is left: how the last one failed, and whether its connection had served before.
     Lost(Trouble, bool),
 }
@@ -271,8 +274,13 @@ impl Relay {
             *spare = Some(lane.set_aside());
             return None;
         }
-        if has_other {
-            exchange.settle(second);
+        if has_other && let Some(loser) = exchange.settle(second) {
+            let within = exchange
+                .timeouts()
+                .map_or(Loser::PATIENCE, |timeouts| timeouts.read.min(Loser::PATIENCE));
+            if let Some(lane) = race.take(!second).filter(|lane| lane.upload.is_done()) {
+                tokio::spawn(hear_out(lane.connection, loser, within));
+            }
         }
         match exchange.answer(&request.head(), &lane.connection.head(), means(&lane.upload)) {
             Verdict::Relay => Some(Raced::Won(lane)),
@@ -280,7 +288,16 @@ impl Relay {
                 *spare = Some(lane.set_aside());
                 Some(Raced::Again)
             }
+            Verdict::AskAgain => Some(Raced::Again),
+            Verdict::Serve(hit) => Some(Raced::Stored(hit)),
         }
+    }
+}
+
+/// Waits for the answer of the one that was not quick enough.
+async fn hear_out(mut connection: Connection, loser: Loser, within: Duration) {
+    if let Ok(Ok(status)) = tokio::time::timeout(within, mirror::head(&mut connection)).await {
+        loser.answered(status);
     }
 }
 

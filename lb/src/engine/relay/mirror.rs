@@ -142,7 +142,8 @@ async fn write(connection: &mut Connection, message: &Message) -> std::io::Resul
     poll_fn(|cx| connection.poll_flush(cx)).await
 }
 
-async fn head(connection: &mut Connection) -> Result<StatusCode, Failure> {
+/// Reads the head of a final answer.
+pub(super) async fn head(connection: &mut Connection) -> Result<StatusCode, Failure> {
     for _ in 0..INTERIM {
         poll_fn(|cx| connection.poll_head(cx)).await?;
         match connection.parsed().status() {

@@ -22,6 +22,7 @@ mod forward;
 mod hedge;
 mod mirror;
 mod pool;
+mod refresh;
 mod spare;
 mod splice;
 mod transport;
@@ -42,7 +43,8 @@ use crate::proxy::Proxy;
 pub use mirror::{Message, Mirror};
 use pool::Pool;
 
-/// One worker's engine.
+/// One worker's engine. Cheap to clone.
+#[derive(Clone)]
 pub struct Relay {
     proxy: Arc<Proxy>,
     pool: Arc<Pool>,
@@ -109,7 +111,12 @@ impl Relay {
         loop {
             match decision {
                 Decision::Forward => return self.forward(client, request, exchange).await,
-                Decision::Hit(hit) => return self.hit(client, request, exchange, &hit).await,
+                Decision::Hit(hit) => {
+                    if let Some(fetch) = exchange.refresh(&request.head()) {
+                        self.refresh(&request.head(), fetch);
+                    }
+                    return self.hit(client, request, exchange, &hit).await;
+                }
                 Decision::Stream(reader) => return self.stream(client, request, exchange, reader).await,
                 Decision::Refuse(refusal) => return self.refuse(client, request, exchange, &refusal).await,
                 Decision::Respond(reply) => return self.respond(client, request, exchange, &reply).await,

@@ -26,6 +26,10 @@ pub struct Gauges {
     pub cache_bytes: u64,
     /// Objects in the cache.
     pub cache_objects: u64,
+    /// Purges of the cache by this process, and by others that share it.
+    pub cache_purges: [u64; 2],
+    /// Commands and connections to the cache's Redis that failed.
+    pub cache_redis_errors: u64,
     /// Client connections.
     pub connections: u64,
 }
@@ -43,6 +47,8 @@ pub struct ServerGauges {
     pub healthy: bool,
     /// How often it was ejected.
     pub ejections: u64,
+    /// The requests at once that it was found to take; `None`: nobody looks.
+    pub concurrency_limit: Option<u64>,
 }
 
 /// What is known of one upstream, at the moment of a scrape.
@@ -83,6 +89,14 @@ impl Metrics {
         let one = |value| [(labels([]), value)];
         page.gauge("lb_cache_bytes", "Bytes that stored responses take.", one(gauges.cache_bytes));
         page.gauge("lb_cache_objects", "Stored responses.", one(gauges.cache_objects));
+        let [here, others] = gauges.cache_purges;
+        let purges = [("here", here), ("others", others)].map(|(from, count)| (labels([("from", from)]), count));
+        page.counter("lb_cache_purges_total", "Purges of the cache, by whose they were.", purges);
+        page.counter(
+            "lb_cache_redis_errors_total",
+            "Commands and connections to the cache's Redis that failed.",
+            one(gauges.cache_redis_errors),
+        );
         page.gauge("lb_connections", "Client connections.", one(gauges.connections));
         let limited = (labels([("limit", "max_connections_per_ip")]), self.connections_limited.get());
         page.counter(
@@ -233,6 +247,15 @@ fn servers(servers: &[ServerGauges], page: &mut Page) {
         "lb_upstream_healthy",
         "1 where a server is healthy, else 0.",
         each(|server| server.healthy.into()),
+    );
+    let limits = sorted.iter().filter_map(|(&(upstream, name), server)| {
+        let limit = server.concurrency_limit?;
+        Some((labels([("upstream", upstream), ("server", name)]), limit))
+    });
+    page.gauge(
+        "lb_upstream_concurrency_limit",
+        "Requests that may wait for a server's answers at once, as was learned.",
+        limits,
     );
     page.counter(
         "lb_upstream_ejections_total",

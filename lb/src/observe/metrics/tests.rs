@@ -129,6 +129,7 @@ fn server(upstream: &str, server: &str, active: u64) -> ServerGauges {
         active,
         healthy: active > 0,
         ejections: 3,
+        concurrency_limit: (active > 0).then_some(10),
     }
 }
 
@@ -153,6 +154,8 @@ fn a_request_shows_in_every_family_it_belongs_to() {
         upstreams: Vec::new(),
         cache_bytes: 1 << 20,
         cache_objects: 5,
+        cache_purges: [6, 7],
+        cache_redis_errors: 8,
         connections: 64,
     };
     let scrape = Scrape::read(&metrics.render(&gauges));
@@ -203,6 +206,9 @@ fn a_request_shows_in_every_family_it_belongs_to() {
     assert_eq!(scrape.get("lb_retries_total", &[upstream]), Some(1.0));
     assert_eq!(scrape.get("lb_cache_bytes", &[]), Some(1_048_576.0));
     assert_eq!(scrape.get("lb_cache_objects", &[]), Some(5.0));
+    assert_eq!(scrape.get("lb_cache_purges_total", &[("from", "here")]), Some(6.0));
+    assert_eq!(scrape.get("lb_cache_purges_total", &[("from", "others")]), Some(7.0));
+    assert_eq!(scrape.get("lb_cache_redis_errors_total", &[]), Some(8.0));
     assert_eq!(scrape.get("lb_connections", &[]), Some(64.0));
     assert_eq!(scrape.get("lb_config_reloads_total", &[("result", "ok")]), Some(1.0));
     assert_eq!(scrape.get("lb_config_reloads_total", &[("result", "error")]), Some(1.0));

@@ -1,10 +1,12 @@
 //! What happens under the lock of a [`Pool`](super::Pool): every change of live state, and the choices that are made of it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use lb_config::PassiveHealth;
+use rand::Rng;
 
 use super::{News, State};
 use crate::balance::Latency;
@@ -12,7 +14,9 @@ use crate::upstream::NoServer;
 use crate::upstream::ResolvedAddress;
 use crate::upstream::ServerId;
 use crate::upstream::Wanted;
+use crate::upstream::limit::{Heard, Room};
 use crate::upstream::queue::Handed;
+use crate::upstream::resolve::ResolvedServer;
 use crate::upstream::slot::Slot;
 use crate::upstream::slow_start;
 use crate::upstream::slow_start::Warmth;
@@ -42,6 +46,7 @@ impl State {
                 self.slots[slot] = fresh;
                 self.turns[slot] = 0;
                 self.latencies[slot] = Latency::default();
+                self.rooms[slot] = Room::default();
                 slot
             }
             None => {
@@ -49,6 +54,7 @@ impl State {
                 self.loads.push(0);
                 self.turns.push(0);
                 self.latencies.push(Latency::default());
+                self.rooms.push(Room::default());
                 self.slots.len() - 1
             }
         };
@@ -80,7 +86,7 @@ impl State {
         let mut looked = false;
         for view in &mut self.views {
             if !view.is_current(epoch) {
-                view.refresh(epoch, &self.slots, &self.loads);
+                view.refresh(epoch, &self.slots, &self.loads, &self.rooms);
                 looked = true;
             }
         }
@@ -90,7 +96,7 @@ impl State {
         }
         for view in &mut self.views {
             if looked || view.grows_by(now) {
-                view.grow(now, &self.slots, &self.loads);
+                view.grow(now, &self.slots, &self.loads, &self.rooms);
             }
         }
         news
@@ -193,6 +199,7 @@ impl State {
             loads,
             turns,
             latencies,
+            rooms,
             views,
             random,
             ..
@@ -205,13 +212,14 @@ impl State {
         let known = |id: &&ServerId| slots.get(id.slot()).is_some_and(|slot| slot.generation == id.generation());
         let tried = wanted.tried.iter().filter(known).map(|id| id.slot());
         let sticky = wanted.sticky.as_ref().filter(known).map(|id| id.slot());
-        let kept = sticky.filter(|slot| view.keeps(*slot, loads) && !tried.clone().any(|tried| tried == *slot));
+        let kept = sticky.filter(|slot| view.keeps(*slot, loads, rooms) && !tried.clone().any(|tried| tried == *slot));
         let slot = match kept {
             Some(slot) => slot,
             None => {
                 let mut live = Live {
                     loads,
                     latencies,
+                    rooms,
                     turns,
                     random,
                 };
@@ -222,7 +230,10 @@ impl State {
         Ok(slot)
     }
 
-    pub(super) fn release(&mut self, slot: usize, succeeded: bool) {
+    pub(super) fn release(&mut self, slot: usize, succeeded: bool, answered: bool) {
+        if answered {
+            self.rooms[slot].left();
+        }
         if succeeded {
             self.slots[slot].consecutive_failures = 0;
         }
@@ -230,11 +241,42 @@ impl State {
     }
 
     pub(super) fn add(&mut self, slot: usize, requests: i32) {
-        let load = self.loads[slot].saturating_add_signed(requests);
-        self.loads[slot] = load;
-        for view in &mut self.views {
-            view.update(slot, load);
+        self.loads[slot] = self.loads[slot].saturating_add_signed(requests);
+        self.update(slot);
+    }
+
+    /// The configuration in force says this of `max_connections`; requests that began under an earlier one heed it, too.
+    pub(super) fn bind(&mut self, said: &HashMap<usize, &ResolvedServer>) {
+        let most = |server: &&ResolvedServer| server.max_connections.map_or(u32::MAX, NonZeroU32::get);
+        let mut news = false;
+        for (slot, room) in self.rooms.iter_mut().enumerate() {
+            news |= room.bind(said.get(&slot).map(most));
         }
+        if news {
+            self.views.iter_mut().for_each(|view| view.stale = true);
+        }
+    }
+
+    /// All views are told how busy a server is.
+    fn update(&mut self, slot: usize) {
+        let (load, room) = (self.loads[slot], &self.rooms[slot]);
+        for view in &mut self.views {
+            view.update(slot, load, room);
+        }
+    }
+
+    /// A server has answered one of its requests, or failed it.
+    pub(super) fn answered(&mut self, slot: usize, heard: Heard, after: Duration, now: Instant) {
+        let random = self.random.random();
+        self.rooms[slot].answered(heard, after, self.loads[slot], random, now);
+        self.update(slot);
+    }
+
+    /// Nobody waits any longer for one of its answers.
+    pub(super) fn unanswered(&mut self, slot: usize, after: Duration, now: Instant) {
+        let random = self.random.random();
+        self.rooms[slot].unanswered(after, self.loads[slot], random, now);
+        self.update(slot);
     }
 
     /// Notes a failure; views are current. The server's address, and for how long it is out, if that ejects it.

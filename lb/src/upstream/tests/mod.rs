@@ -5,6 +5,7 @@ mod checks;
 mod circuit;
 mod ejection;
 mod leases;
+mod limit;
 mod orders;
 mod panic;
 mod queue;

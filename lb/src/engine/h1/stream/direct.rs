@@ -5,21 +5,25 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::header::COOKIE;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::deadline::after;
 use super::{ClientStream, Mode};
+use crate::engine::h1::HeadLimits;
 use crate::engine::h1::body::{Body, BodyError};
 use crate::engine::h1::head::Parser;
 use crate::engine::h1::parsed::Parsed;
 use crate::engine::h1::view::Head;
+use crate::exchange::head::RequestHead;
 
 /// The head of a request, taken out of its connection for as long as the exchange lasts.
 #[derive(Debug)]
@@ -28,7 +32,38 @@ pub struct Request {
     parser: Parser,
 }
 
+/// Of a head that was within its limits, written anew.
+const LIMITS: HeadLimits = HeadLimits::new(1 << 20, 1 << 10);
+
+/// Fields that are written anew, or that a request without a body does not have.
+const NOT_COPIED: [&[u8]; 5] = [b"host", b"cookie", b"content-length", b"transfer-encoding", b"expect"];
+
 impl Request {
+    /// A GET for what another request asks for, however that one came. `None`: HTTP/1.1 has no words for it.
+    pub fn get(head: &impl RequestHead) -> Option<Self> {
+        let mut bytes = BytesMut::with_capacity(1 << 10);
+        for part in [b"GET ", head.target(), b" HTTP/1.1\r\nhost: ", head.authority(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+        let copied = |name: &[u8]| !NOT_COPIED.iter().any(|other| name.eq_ignore_ascii_case(other));
+        for (name, value) in head.iter().filter(|(name, _)| copied(name)) {
+            for part in [name, b": ", value, b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        // HTTP/2 may have cut it into several (RFC 9113 §8.2.3).
+        let cookies: Vec<&[u8]> = head.all(&COOKIE).collect();
+        if !cookies.is_empty() {
+            for part in [b"cookie: ", &*cookies.join(&b"; "[..]), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+        let mut parser = Parser::default();
+        let whole = parser.advance(&bytes, &LIMITS).ok()?;
+        whole.then_some(Self { bytes, parser })
+    }
+
     /// The head.
     #[must_use]
     pub fn head(&self) -> Head<'_> {
@@ -58,6 +93,16 @@ impl ClientStream {
     /// The exchange is over. Whether another request may follow is found by the next look for a head.
     pub fn end_request(&mut self, request: Request) {
         self.parser = request.parser;
+    }
+
+    /// The connection of a request that no client has sent: as if one had, and had gone.
+    #[must_use]
+    pub fn nobodys(request: &Request) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut stream = Self::of(None, nowhere, nowhere);
+        stream.mode = Mode::Exchange(Body::new(request.parsed().framing()));
+        stream.control.set_gone();
+        stream
     }
 
     /// Bytes of the body, as they came, that are at hand: how many of [`Self::received`] belong to it. They are followed from now on, so each

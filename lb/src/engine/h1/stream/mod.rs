@@ -105,12 +105,16 @@ impl ClientStream {
     }
 
     fn over(io: Io, peer: SocketAddr, local: SocketAddr) -> Self {
-        let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
+        Self::of(Some(io), peer, local)
+    }
+
+    fn of(io: Option<Io>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let digest = SocketDigest::from_raw_fd(io.as_ref().map_or(-1, Io::as_raw_fd));
         // Known already: saves a system call a connection. They cannot have been set before.
         let _ = digest.peer_addr.set(Some(PingoraAddr::Inet(peer)));
         let _ = digest.local_addr.set(Some(PingoraAddr::Inet(local)));
         Self {
-            io: Some(io),
+            io,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             mode: Mode::Waiting,
