@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
-TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base
+TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base python3-venv
 BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
 SUITE_PACKAGES = nodejs npm
 FUZZ_SECONDS  ?= 60
@@ -25,6 +25,7 @@ test: ## every test there is, with throw-away PostgreSQL and Redis
 	@# Together with the tests: by themselves the binaries would be built with fewer features of their dependencies, and so would all of these once more.
 	@$(CARGO) build --locked --workspace --bins --tests
 	@tests/with-servers.sh $(CARGO) test --locked --workspace
+	@tests/with-servers.sh tests/openapi.sh
 	@scripts/conformance.sh
 
 conformance: ## the public suite for HTTP caches, against its recorded score (SUITE=CHECKOUT: the tests of a checkout of it)

@@ -17,6 +17,7 @@ for package in "${missing[@]}"; do
     nodejs) command -v node >/dev/null || still+=("$package") ;;
     dnsmasq-base) [ -x /usr/sbin/dnsmasq ] || command -v dnsmasq >/dev/null || still+=("$package") ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || still+=("$package") ;;
+    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || still+=("$package") ;;
     *) still+=("$package") ;;
   esac
 done

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::idempotency::Key;
 use crate::store::{Created, Sessions, Store, StoreError};
@@ -41,7 +42,7 @@ pub struct Caller {
 }
 
 /// What a login or refresh gives.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Grant {
     /// For the `Authorization` header.
     pub access_token: String,
@@ -135,10 +136,17 @@ impl Auth {
         };
         limits.passed(&*self.sessions).await?;
         if let (true, Some(old)) = (verdict.is_outdated, &account.password_hash) {
-            let new = self.hasher.hash(&given.password).await?;
-            self.store.rehash(account.user.id, old, &new).await?;
+            self.rehash(&account, old, &given.password).await;
         }
         self.begin(&account).await
+    }
+
+    /// Whatever goes wrong here is tried again at the next login, and no reason to refuse this one.
+    async fn rehash(&self, account: &Account, old: &str, password: &str) {
+        let Ok(new) = self.hasher.hash(password).await else { return };
+        if let Err(e) = self.store.rehash(account.user.id, old, &new).await {
+            tracing::warn!("cannot renew a password's hash: {e}");
+        }
     }
 
     async fn begin(&self, account: &Account) -> Result<Grant, Refusal> {

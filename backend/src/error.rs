@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::auth::Refusal;
 use crate::store::StoreError;
@@ -139,7 +140,7 @@ impl Problem {
             .extensions_mut()
             .remove::<Self>()
             .unwrap_or_else(|| Self::of_status(response.status()));
-        let body = Body {
+        let body = ProblemBody {
             kind: "about:blank",
             title: problem.status.canonical_reason().unwrap_or("Error"),
             status: problem.status.as_u16(),
@@ -157,15 +158,22 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// A problem as it is sent.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemBody<'a> {
+    /// Always `about:blank`: the status says it.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'a str,
     status: u16,
+    /// What is wrong, for people.
     detail: &'a str,
+    /// Every field or parameter that is wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [FieldError],
+    /// Under which the log has more.
     request_id: &'a str,
 }
 

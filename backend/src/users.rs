@@ -11,11 +11,13 @@ pub use fields::Fields;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One user, as the database has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {
     /// 64 bits, never given twice.
+    #[schema(minimum = 1)]
     pub id: i64,
     /// What to call the user.
     pub name: String,
@@ -38,7 +40,7 @@ pub struct NewUser {
 }
 
 /// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Change the own data.
@@ -84,7 +86,7 @@ impl Change {
 }
 
 /// One mistake in what a request says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The field or query parameter.
     pub field: String,

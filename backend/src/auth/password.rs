@@ -158,24 +158,31 @@ mod tests {
         assert_eq!((verdict.is_right, verdict.is_outdated), (true, true));
     }
 
-    /// The fastest of some, which the rest of the machine disturbs least.
     async fn time(hasher: &Hasher, hash: Option<&str>) -> Duration {
-        let mut best = Duration::MAX;
-        for _ in 0..7 {
-            let started = Instant::now();
-            hasher.verify("a wrong one", hash.map(str::to_owned)).await.expect("room");
-            best = best.min(started.elapsed());
-        }
-        best
+        let started = Instant::now();
+        hasher.verify("a wrong one", hash.map(str::to_owned)).await.expect("room");
+        started.elapsed()
     }
 
     #[tokio::test]
     async fn nobody_takes_as_long_as_somebody() {
         let hasher = Hasher::new();
         let hash = hasher.hash("correct horse").await.expect("room");
-        let (somebody, nobody) = (time(&hasher, Some(&hash)).await, time(&hasher, None).await);
-        let ratio = somebody.as_secs_f64() / nobody.as_secs_f64();
-        assert!((0.6..1.7).contains(&ratio), "{somebody:?} and {nobody:?}");
+        let mut ratios = Vec::new();
+        // The fastest of some, taken in turns, is what the rest of the machine disturbs least; on a busy one it takes several looks.
+        for _ in 0..10 {
+            let (mut somebody, mut nobody) = (Duration::MAX, Duration::MAX);
+            for _ in 0..5 {
+                somebody = somebody.min(time(&hasher, Some(&hash)).await);
+                nobody = nobody.min(time(&hasher, None).await);
+            }
+            let ratio = somebody.as_secs_f64() / nobody.as_secs_f64();
+            if (0.8..1.25).contains(&ratio) {
+                return;
+            }
+            ratios.push(ratio);
+        }
+        panic!("{ratios:?}");
     }
 
     #[tokio::test]

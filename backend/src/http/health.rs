@@ -10,27 +10,34 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::App;
+use super::openapi::Unavailable;
 use crate::error::Problem;
 use crate::store::Result;
 
 /// How long the database has to answer. Whoever asks is asking often, and would rather have a no than wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Serialize)]
-struct Health {
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
     status: &'static str,
+    /// RFC 3339, in UTC.
+    #[schema(format = DateTime)]
     time: String,
 }
 
 /// 200 while the database answers.
+#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, body = Health), Unavailable))]
 pub(super) async fn health(State(app): State<Arc<App>>) -> std::result::Result<Response, Problem> {
     soon(app.store.ping()).await?;
     Ok(fine("healthy"))
 }
 
 /// 200 while this server can do its work and is to stay.
+#[utoipa::path(get, path = "/ready", tag = "operation", responses((status = 200, body = Health), Unavailable))]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> std::result::Result<Response, Problem> {
     if app.is_draining() {
         return Err(Problem::unavailable("this server is shutting down", None));

@@ -95,7 +95,8 @@ fn counter(name: &str, help: &str, value: u64) -> prometheus::Result<Box<dyn Col
     Ok(Box::new(counter))
 }
 
-/// `GET /metrics`
+/// For Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let text = app
         .metrics

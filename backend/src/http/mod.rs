@@ -10,10 +10,12 @@ mod caller;
 mod client;
 mod conditions;
 mod cors;
+mod docs;
 mod health;
 mod metrics;
 mod number;
 mod observe;
+mod openapi;
 mod query;
 mod security;
 mod users;
@@ -27,10 +29,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{future::RouteFuture, get, post};
+use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::auth::Auth;
 use crate::log::Log;
@@ -79,22 +83,26 @@ impl App {
     }
 }
 
-/// The routes.
+/// The routes, each as its handler describes it.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::replace, users::change, users::remove))
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::me))
+}
+
+/// The routes, and what all of them pass.
 fn router(app: &Arc<App>) -> Router {
-    let routes = Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/users", get(users::list).post(users::create))
-        .route(
-            "/users/{id}",
-            get(users::show).put(users::replace).patch(users::change).delete(users::remove),
-        )
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::login))
-        .route("/auth/refresh", post(auth::refresh))
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/me", get(auth::me))
+    let (routes, document) = routes().split_for_parts();
+    let routes = routes
+        .merge(docs::routes(openapi::text(document, app.who, app.auth.is_some())))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(CatchPanicLayer::new());
     let routes = match &app.cors {

@@ -15,6 +15,8 @@ use crate::users::FieldError;
 
 const DEFAULT_LIMIT: i64 = 10;
 const MOST: i64 = 100;
+/// The last page that can be asked for, whatever the limit: all that is before it can be counted in 64 bits.
+const LAST_PAGE: i64 = i64::MAX / MOST;
 
 /// A part of the list.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,25 +79,22 @@ impl Part {
         }
         let mut mistakes = Vec::new();
         let limit = limit.number("limit", 1, MOST, &mut mistakes).unwrap_or(DEFAULT_LIMIT);
-        let number = page.number("page", 1, i64::MAX, &mut mistakes);
+        let number = page.number("page", 1, LAST_PAGE, &mut mistakes).unwrap_or(1);
         let id = after.number("after", 0, i64::MAX, &mut mistakes);
         if page.text.is_some() && after.text.is_some() {
             mistakes.push(FieldError::new("after", "expected page or after, found both"));
         }
-        let page = number.unwrap_or(1);
-        let offset = (page - 1).checked_mul(limit);
-        if offset.is_none() {
-            mistakes.push(FieldError::new(
-                "page",
-                format!("expected at most {}, found {page}", i64::MAX / limit),
-            ));
+        if !mistakes.is_empty() {
+            return Err(mistakes);
         }
-        match (id, offset) {
-            _ if !mistakes.is_empty() => Err(mistakes),
-            (Some(id), _) => Ok(Self::After { id, limit }),
-            (None, Some(offset)) => Ok(Self::Page { page, limit, offset }),
-            (None, None) => Err(mistakes),
-        }
+        Ok(match id {
+            Some(id) => Self::After { id, limit },
+            None => Self::Page {
+                page: number,
+                limit,
+                offset: (number - 1) * limit,
+            },
+        })
     }
 }
 

@@ -9,9 +9,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::Json;
 use super::caller::{Reader, Writer};
+use super::openapi::{
+    self, BodyErrors, ConditionErrors, Conditions, EmailErrors, Idempotent, Known, ListErrors, ListParameters, NewUser, ReadErrors,
+    Replacement, UserErrors, WriteErrors,
+};
 use super::query::Part;
 use super::{App, caching, conditions, number};
 use crate::auth::Refusal;
@@ -37,27 +42,44 @@ impl<S: Sync> FromRequestParts<S> for Id {
     }
 }
 
-#[derive(Serialize)]
-struct Page {
+/// A part of the list, by one way of counting or the other.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Listing {
+    /// From the start.
+    Page(Page),
+    /// Behind an id.
+    Behind(Behind),
+}
+
+/// A page, counted from the start.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Page {
     users: Vec<User>,
     page: i64,
     limit: i64,
+    /// How many users there are in all.
     total: i64,
 }
 
-#[derive(Serialize)]
-struct Behind {
+/// The users behind an id.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Behind {
     users: Vec<User>,
     limit: i64,
     /// What to give as `after` for the next part; null at the end.
+    #[schema(required = true)]
     next: Option<i64>,
 }
 
+/// List users
+#[utoipa::path(get, path = "/users", tag = "users", params(ListParameters),
+    responses((status = 200, body = Listing), ListErrors, ReadErrors))]
 pub(super) async fn list(State(app): State<Arc<App>>, _: Reader, headers: HeaderMap, part: Part) -> Answer {
     let mut response = match part {
         Part::Page { page, limit, offset } => {
             let (users, total) = app.store.page(offset, limit).await?;
-            Reply(Page { users, page, limit, total }).into_response()
+            Reply(Listing::Page(Page { users, page, limit, total })).into_response()
         }
         Part::After { id, limit } => {
             // One more than asked for tells whether there is a next part.
@@ -66,13 +88,16 @@ pub(super) async fn list(State(app): State<Arc<App>>, _: Reader, headers: Header
             let more = users.len() > asked;
             users.truncate(asked);
             let next = users.last().map(|user| user.id).filter(|_| more);
-            Reply(Behind { users, limit, next }).into_response()
+            Reply(Listing::Behind(Behind { users, limit, next })).into_response()
         }
     };
     app.caching.list_read(&headers, response.headers_mut());
     Ok(response)
 }
 
+/// One user
+#[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Known),
+    responses((status = 200, body = User, headers(("ETag" = String))), (status = 304, description = "It is known already"), UserErrors, ReadErrors))]
 pub(super) async fn show(State(app): State<Arc<App>>, _: Reader, Id(id): Id, headers: HeaderMap) -> Answer {
     let user = app.store.user(id).await?.ok_or_else(Problem::no_such_user)?;
     let mut response = if conditions::is_known(&headers, &user) {
@@ -112,6 +137,9 @@ impl FromRequestParts<Arc<App>> for Target {
     }
 }
 
+/// Add a user
+#[utoipa::path(post, path = "/users", tag = "users", params(Idempotent), request_body = NewUser,
+    responses((status = 201, body = User, headers(("Location" = String), ("ETag" = String))), BodyErrors, WriteErrors, EmailErrors))]
 pub(super) async fn create(State(app): State<Arc<App>>, Adder(caller): Adder, headers: HeaderMap, Json(fields): Json) -> Answer {
     let key = key(&headers, caller)?;
     let new = fields.into_new_user().map_err(Problem::invalid)?;
@@ -161,11 +189,17 @@ pub(super) fn location(id: i64) -> Result<HeaderValue, Problem> {
     HeaderValue::try_from(format!("/users/{id}")).map_err(|e| Problem::internal(e.to_string()))
 }
 
+/// Replace a user
+#[utoipa::path(put, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Conditions), request_body = Replacement,
+    responses((status = 200, body = User, headers(("ETag" = String))), BodyErrors, WriteErrors, UserErrors, EmailErrors, ConditionErrors))]
 pub(super) async fn replace(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap, Json(fields): Json) -> Answer {
     let change = fields.into_replacement().map_err(Problem::invalid)?;
     update(&app, id, &change, &headers).await
 }
 
+/// Change a part of a user
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Conditions), request_body = openapi::Change,
+    responses((status = 200, body = User, headers(("ETag" = String))), BodyErrors, WriteErrors, UserErrors, EmailErrors, ConditionErrors))]
 pub(super) async fn change(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap, Json(fields): Json) -> Answer {
     let change = fields.into_change().map_err(Problem::invalid)?;
     if !change.is_empty() {
@@ -191,6 +225,9 @@ fn changed(user: User) -> Response {
     ([(ETAG, conditions::etag(&user))], Reply(user)).into_response()
 }
 
+/// Delete a user
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Conditions),
+    responses((status = 204, description = "It is gone"), WriteErrors, UserErrors, ConditionErrors))]
 pub(super) async fn remove(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap) -> Answer {
     done(app.store.delete(id, &conditions::condition(&headers, id)).await?)?;
     let mut response = StatusCode::NO_CONTENT.into_response();

@@ -13,6 +13,7 @@ mod crud;
 mod errors;
 mod limits;
 mod listing;
+mod openapi;
 mod operation;
 mod outage;
 mod races;
