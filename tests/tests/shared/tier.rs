@@ -217,7 +217,8 @@ async fn a_restart_of_every_one_in_turn_keeps_the_hit_ratio() {
         keys.trim_start_matches(':').trim().parse::<u64>().unwrap() >= 100
     })
     .await;
-    (hits.store(0, Ordering::SeqCst), asked.store(0, Ordering::SeqCst));
+    hits.store(0, Ordering::SeqCst);
+    asked.store(0, Ordering::SeqCst);
     for at in 0..3 {
         lbs[at].terminate();
         assert!(lbs[at].exit_within(Duration::from_secs(30)).await.success());

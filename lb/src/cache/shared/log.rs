@@ -148,7 +148,6 @@ pub(super) struct Entry {
 
 /// What comes after a number, as soon as something does; nothing if nothing comes for so long.
 pub(super) async fn read(link: &mut Link, after: u64, wait: Duration) -> RedisResult<Vec<Entry>> {
-    type Entries = Vec<(String, HashMap<String, redis::Value>)>;
     let mut command = redis::cmd("XREAD");
     command.arg("COUNT").arg(AT_ONCE).arg("BLOCK").arg(wait.as_millis() as u64);
     command.arg("STREAMS").arg(PURGES).arg(format!("{after}-0"));
@@ -157,6 +156,9 @@ pub(super) async fn read(link: &mut Link, after: u64, wait: Duration) -> RedisRe
     entries.map(|(id, fields)| entry(&id, fields)).collect()
 }
 
+/// What XRANGE and XREAD hand out: each entry's ID, and its fields.
+type Entries = Vec<(String, HashMap<String, redis::Value>)>;
+
 /// Returns epoch and everything in the log.
 const WHOLE: &str = r"
 return {redis.call('HGET', bus, 'epoch'), redis.call('XRANGE', purges, '-', '+')}
@@ -164,7 +166,7 @@ return {redis.call('HGET', bus, 'epoch'), redis.call('XRANGE', purges, '-', '+')
 
 /// The life of the log, and all that is in it.
 pub(super) async fn whole(link: &mut Link) -> RedisResult<(String, Vec<Entry>)> {
-    let (epoch, entries): (String, Vec<(String, HashMap<String, redis::Value>)>) = link.ask(&script(WHOLE), 4 * ANSWER).await?;
+    let (epoch, entries): (String, Entries) = link.ask(&script(WHOLE), 4 * ANSWER).await?;
     let entries = entries.into_iter().map(|(id, fields)| entry(&id, fields));
     Ok((epoch, entries.collect::<RedisResult<_>>()?))
 }
