@@ -34,6 +34,8 @@ const METRICS: &[&str] = &[
     "lb_cache_requests_total",
     "lb_cache_purges_total",
     "lb_cache_redis_errors_total",
+    "lb_cache_redis_requests_total",
+    "lb_cache_redis_writes_total",
     "lb_cache_bytes",
     "lb_cache_objects",
     "lb_connections",
