@@ -607,6 +607,8 @@ pub struct Cache {
     pub memory: u64,
     /// Bytes of the largest body that is stored.
     pub max_object: u64,
+    /// Where it is kept over a restart; `None`: it is not.
+    pub file: Option<PathBuf>,
     /// What several `lb` share it by; `None`: each has its own.
     pub redis: Option<Redis>,
     /// How they agree; means nothing without [`Cache::redis`].

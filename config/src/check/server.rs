@@ -274,6 +274,7 @@ pub(super) fn cache(cx: &Check<'_>, node: &Node) -> Option<Cache> {
     let fields = Fields::open(cx, node, &CACHE)?;
     let memory = fields.read("memory", read::size_above_0);
     let max_object = fields.read("max_object", read::size_above_0);
+    let file = fields.optional("file", read::file);
     let redis = fields.optional("redis", redis::redis);
     let coherence = fields.read("coherence", |cx, node| {
         read::one_of(cx, node, &COHERENCE, |name| match name {
@@ -286,10 +287,18 @@ pub(super) fn cache(cx: &Check<'_>, node: &Node) -> Option<Cache> {
         let report = Report::at(at.at, "`coherence` without `redis`: there are no others to agree with");
         cx.report(report.help("add redis = \"redis://HOST:PORT\", or remove coherence"));
     }
+    if let (Some(at), Some(Some(_))) = (fields.get("file"), &redis) {
+        let report = Report::at(
+            at.at,
+            "`file` together with `redis`: another lb may have purged what is in the file",
+        );
+        cx.report(report.help("remove file: what is kept in Redis is there after a restart, too"));
+    }
     let memory = memory?;
     Some(Cache {
         memory,
         max_object: max_object?.min(memory),
+        file: file?,
         redis: redis?,
         coherence: coherence?,
     })

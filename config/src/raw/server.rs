@@ -185,6 +185,11 @@ pub(crate) static CACHE: TableDef = TableDef {
         .text("256MiB"),
         key("max_object", Size, "The largest body that is stored.").text("8MiB"),
         key(
+            "file",
+            Text,
+            "Where stored responses are kept over a restart; not together with redis.",
+        ),
+        key(
             "redis",
             Pattern("^rediss?(-cluster|-sentinel)?://"),
             "A Redis by which several lb tell each other what is not true any more: redis://HOST:PORT, redis-cluster://HOST:PORT,HOST:PORT or \

@@ -87,6 +87,7 @@ mod purge;
 mod range;
 mod room;
 mod s3fifo;
+pub mod saved;
 mod shared;
 mod stand_in;
 mod status;
@@ -95,6 +96,7 @@ pub mod unkeyed;
 mod uses;
 mod validate;
 pub mod vary;
+mod wire;
 
 #[cfg(test)]
 mod testing;
@@ -180,7 +182,11 @@ pub enum Lookup {
 impl Cache {
     /// `memory` bounds what is kept, `max_object` one body in it.
     pub fn new(memory: u64, max_object: u64) -> Arc<Self> {
-        let hashing = RandomState::new();
+        Self::with(memory, max_object, RandomState::new())
+    }
+
+    /// The same, by this way of hashing keys and tags.
+    fn with(memory: u64, max_object: u64, hashing: RandomState) -> Arc<Self> {
         let sums = Arc::new(Sums::default());
         let shards = (memory / SHARD).clamp(1, SHARDS).next_power_of_two();
         Arc::new(Self {

@@ -287,6 +287,11 @@ impl Object {
         self.hits.store(hits, Ordering::Relaxed);
     }
 
+    /// Bytes of memory.
+    pub(super) fn size(&self) -> u64 {
+        self.head_size() + self.body.get().map_or(0, Body::size)
+    }
+
     /// Bytes of memory, without the body.
     pub(super) fn head_size(&self) -> u64 {
         let parts = size_of::<Self>()

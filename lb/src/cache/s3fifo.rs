@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::object::Object;
 
 const NONE: u32 = u32::MAX;
+/// From so many hits on, what leaves the small queue goes to the main one.
+const PROVED: u8 = 2;
 /// Fingerprints that are kept however few objects there are.
 const FEW_GHOSTS: usize = 32;
 
@@ -168,6 +170,16 @@ impl Queues {
             .filter_map(|(number, node)| Some((number as u32, node.object.as_ref()?)))
     }
 
+    /// Every object, in the order in which the queues would give them up, what has proved itself first; and how popular it is.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&Arc<Object>, u8)> {
+        let from = |list: &List, proved: u8| {
+            let node = |number: u32| self.nodes.get(number as usize);
+            let numbers = std::iter::successors(node(list.oldest), move |last| node(last.newer));
+            numbers.filter_map(move |node| node.object.as_ref().map(|object| (object, object.hits().max(proved))))
+        };
+        from(&self.main, PROVED).chain(from(&self.small, 0))
+    }
+
     /// Looks at a queue's oldest object. `anyway`: it is to go whatever its popularity.
     pub(super) fn step(&mut self, queue: Queue, anyway: bool) -> Step {
         let number = self.list(queue).oldest;
@@ -175,7 +187,7 @@ impl Queues {
         let hits = object.hits();
         match queue {
             _ if anyway => Step::Evict(number),
-            Queue::Small if hits > 1 => {
+            Queue::Small if hits >= PROVED => {
                 self.unlink(number);
                 self.link(number, Queue::Main);
                 Step::Kept

@@ -314,6 +314,11 @@ impl Shard {
         objects.filter(|object| object.mark_stale()).count() as u64
     }
 
+    /// Everything, in the order in which it would go, what has proved itself first; and how popular it is.
+    pub(super) fn objects(&self) -> Vec<(Arc<Object>, u8)> {
+        self.queues.in_order().map(|(object, hits)| (Arc::clone(object), hits)).collect()
+    }
+
     /// One step towards more room; `None`: the queue has nothing. A step may free nothing yet.
     pub(super) fn evict(&mut self, queue: Queue, anyway: bool) -> Option<Removed> {
         let mut removed = Removed::default();

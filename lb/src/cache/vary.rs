@@ -59,12 +59,8 @@ impl Selector {
     /// A number that is equal for requests that match each other, and hardly ever for others: FNV-1a, because it does not mind in which
     /// pieces the bytes come. It only spares comparisons, so that a client who makes it collide gains nothing.
     pub fn hash(&self, request: &impl Fields) -> u64 {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        self.feed(request, &mut |bytes| {
-            for &byte in bytes {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        });
+        let mut hash = FNV;
+        self.feed(request, &mut |bytes| hash = fnv(hash, bytes));
         hash
     }
 
@@ -152,6 +148,15 @@ fn lower(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
     }
 }
 
+/// Where FNV-1a begins.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// A selector with the values of one request.
 #[derive(Debug, Clone)]
 pub struct Variant {
@@ -173,6 +178,16 @@ impl Variant {
             bytes: values.into(),
             start: 0,
             hash,
+        }
+    }
+
+    /// The variant that had these [values](Self::values).
+    pub(super) fn restored(selector: Selector, values: &[u8]) -> Self {
+        Self {
+            selector,
+            hash: fnv(FNV, values),
+            bytes: values.into(),
+            start: 0,
         }
     }
 
@@ -231,6 +246,10 @@ mod tests {
         let variant = Variant::of(selector.clone(), &map(stored));
         let matches = variant.matches(&map(asked));
         assert_eq!(matches, selector.hash(&map(asked)) == variant.hash(), "hash and bytes agree");
+        assert!(
+            Variant::restored(selector, variant.values()).same(&variant),
+            "its values make it again"
+        );
         matches
     }
 

@@ -28,7 +28,8 @@ use tokio::time::{Instant, timeout_at};
 pub use connections::Connections;
 pub use listeners::Listeners;
 
-use crate::cache::Cache;
+use crate::cache::saved::{Loaded, Place};
+use crate::cache::{Cache, Now};
 use crate::observe::{AccessLog, Metrics, log};
 use crate::proxy::{Parts, Proxy};
 use crate::snapshot::{Snapshot, resolve_all};
@@ -73,7 +74,8 @@ async fn serve(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle) -
         Some(admin) => Some(crate::admin::bind(admin).with_context(|| format!("server.admin: cannot listen on {}", admin.listen))?),
         None => None,
     };
-    let proxy = prepare(config, tls, file, log, listeners).await?;
+    let (cache, saved) = open_cache(&config.cache)?;
+    let proxy = prepare(config, tls, file, log, listeners, cache).await?;
     let (stop, stopping) = watch::channel(false);
     let mut signals = signals::Signals::new().context("cannot handle signals")?;
     proxy.snapshot().tls.warn_of_expiry();
@@ -92,16 +94,22 @@ async fn serve(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle) -
     announce(&proxy, threads);
     signals.until_stopped(&proxy).await;
     tokio::select! {
-        () = drain(&proxy, &stop) => {}
+        () = drain(&proxy, &stop, saved) => {}
         () = signals.stopped() => tracing::warn!("told to stop again: not waiting any longer"),
     }
     Ok(())
 }
 
-async fn prepare(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle, listeners: Listeners) -> anyhow::Result<Arc<Proxy>> {
+async fn prepare(
+    config: Config,
+    tls: Arc<Tls>,
+    file: PathBuf,
+    log: log::Handle,
+    listeners: Listeners,
+    cache: Arc<Cache>,
+) -> anyhow::Result<Arc<Proxy>> {
     let metrics = Metrics::new();
     let registry = Registry::new();
-    let cache = Cache::new(config.cache.memory, config.cache.max_object);
     let connections = Connections::new(config.limits.max_connections.get(), threads(&config));
     let discovery = Discovery::new(metrics.clone());
     let resolved = resolve_all(&config, &discovery)
@@ -124,6 +132,32 @@ async fn prepare(config: Config, tls: Arc<Tls>, file: PathBuf, log: log::Handle,
     );
     reload::apply(&proxy, proxy.snapshot());
     Ok(proxy)
+}
+
+/// The cache, with what its file has.
+fn open_cache(config: &lb_config::Cache) -> anyhow::Result<(Arc<Cache>, Option<Place>)> {
+    let Some(path) = &config.file else {
+        return Ok((Cache::new(config.memory, config.max_object), None));
+    };
+    let (cache, place, loaded) = Place::open(path.clone(), config.memory, config.max_object, Now::read())
+        .with_context(|| format!("cache.file: cannot read or write {}", path.display()))?;
+    match loaded {
+        Loaded::Nothing => {}
+        Loaded::Responses(responses) => tracing::info!(responses, bytes = cache.bytes(), "the cache has what it had before"),
+        Loaded::Unused(reason) => tracing::info!(file = %path.display(), reason, "the cache begins empty"),
+    }
+    Ok((cache, Some(place)))
+}
+
+/// Writes what is stored to its file.
+async fn save_cache(place: Place, cache: Arc<Cache>) {
+    let file = place.path().display().to_string();
+    match tokio::task::spawn_blocking(move || place.save(&cache, Now::read())).await {
+        Ok(Ok(Some(responses))) => tracing::info!(responses, "the cache is saved"),
+        Ok(Ok(None)) => tracing::info!(file, "the cache is not saved: another lb has taken its file"),
+        Ok(Err(error)) => tracing::warn!(file, %error, "the cache cannot be saved"),
+        Err(error) => tracing::warn!(file, %error, "the cache is not saved"),
+    }
 }
 
 fn threads(config: &Config) -> usize {
@@ -150,7 +184,7 @@ fn announce(proxy: &Proxy, threads: usize) {
 }
 
 /// Lets what is under way end: no new connection, no further request on an old one, and the end as soon as the last one is through.
-async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>) {
+async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>, saved: Option<Place>) {
     let snapshot = proxy.snapshot();
     let grace = snapshot.config.server.grace_period;
     tracing::info!(connections = proxy.connections.open(), ?grace, "stopping");
@@ -167,6 +201,9 @@ async fn drain(proxy: &Arc<Proxy>, stop: &watch::Sender<bool>) {
     let left = proxy.connections.open();
     if left > 0 {
         tracing::warn!(connections = left, "the grace period is over");
+    }
+    if let Some(place) = saved {
+        save_cache(place, Arc::clone(&proxy.cache)).await;
     }
     let lost = snapshot.access_log.flush(Duration::from_secs(1));
     if lost > 0 {

@@ -165,22 +165,27 @@ fn forget_others(proxy: &Proxy, snapshot: &Snapshot) {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
-    let (old, new) = (&old.server, &new.server);
     let mut reasons = Vec::new();
     let mut differs = |what: &str, before: String, after: String| {
         if before != after {
             reasons.push(format!(
-                "server.{what} cannot change while lb runs: it is {before}, the file says {after}; restart lb, or put it back"
+                "{what} cannot change while lb runs: it is {before}, the file says {after}; restart lb, or put it back"
             ));
         }
     };
-    differs("admin", admin(old), admin(new));
-    differs("threads", threads(old), threads(new));
+    differs("server.admin", admin(&old.server), admin(&new.server));
+    differs("server.threads", threads(&old.server), threads(&new.server));
+    differs("cache.file", cache_file(old), cache_file(new));
     if reasons.is_empty() {
         Ok(())
     } else {
         Err(ReloadError::NeedsRestart(reasons))
     }
+}
+
+fn cache_file(config: &Config) -> String {
+    let file = config.cache.file.as_ref();
+    file.map_or_else(|| "not set".to_owned(), |file| file.display().to_string())
 }
 
 fn admin(server: &lb_config::Server) -> String {

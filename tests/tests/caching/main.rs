@@ -15,6 +15,7 @@ mod policy;
 mod purge;
 mod ranges;
 mod refreshing;
+mod restart;
 mod safety;
 mod store;
 mod tags;

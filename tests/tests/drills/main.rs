@@ -10,6 +10,7 @@
 
 mod all_down;
 mod broken_file;
+mod cache;
 mod crash;
 mod cut;
 mod dns;

@@ -3,8 +3,8 @@
 //! A message is any number of purges, one behind the other: a byte for the kind, then its parts, each with its length before it. What cannot
 //! be read, because a newer `lb` wrote it, is taken for the purge of everything: too much is taken out rather than too little.
 
-use super::wire::{length, part, put, put_length, text};
 use crate::cache::purge::Strength;
+use crate::cache::wire::{length, part, put, put_length, text};
 use crate::cache::{Key, Purge};
 
 const KEY: u8 = 1;

@@ -44,7 +44,6 @@ mod outbox;
 mod reader;
 mod record;
 mod tier;
-mod wire;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::wire::{length, number, part, put, put_length, put_number};
 use crate::cache::CACHE_TAG;
 use crate::cache::object::Object;
 use crate::cache::vary::{Selector, Variant};
+use crate::cache::wire::{length, number, part, put, put_length, put_number};
 use crate::exchange::head::{Fields, ResponseHead};
 
 /// Of the format.

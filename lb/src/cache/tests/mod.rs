@@ -5,6 +5,7 @@ mod memory;
 mod policy;
 mod purging;
 mod races;
+mod saving;
 mod stale;
 mod storing;
 mod streaming;
