@@ -22,7 +22,7 @@ use super::{App, caching, conditions, number};
 use crate::auth::Refusal;
 use crate::error::Problem;
 use crate::idempotency::Key;
-use crate::store::{Changed, Created};
+use crate::store::{At, Changed, Created};
 use crate::users::{Change, FieldError, User};
 
 type Answer = Result<Response, Problem>;
@@ -78,12 +78,12 @@ pub(super) struct Behind {
 pub(super) async fn list(State(app): State<Arc<App>>, _: Reader, headers: HeaderMap, part: Part) -> Answer {
     let mut response = match part {
         Part::Page { page, limit, offset } => {
-            let (users, total) = app.store.page(offset, limit).await?;
+            let (users, total) = app.store.page(offset, limit, At::Primary).await?;
             Reply(Listing::Page(Page { users, page, limit, total })).into_response()
         }
         Part::After { id, limit } => {
             // One more than asked for tells whether there is a next part.
-            let mut users = app.store.after(id, limit + 1).await?;
+            let mut users = app.store.after(id, limit + 1, At::Primary).await?;
             let asked = usize::try_from(limit).unwrap_or(usize::MAX);
             let more = users.len() > asked;
             users.truncate(asked);
@@ -99,7 +99,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, _: Reader, headers: Header
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Known),
     responses((status = 200, body = User, headers(("ETag" = String))), (status = 304, description = "It is known already"), UserErrors, ReadErrors))]
 pub(super) async fn show(State(app): State<Arc<App>>, _: Reader, Id(id): Id, headers: HeaderMap) -> Answer {
-    let user = app.store.user(id).await?.ok_or_else(Problem::no_such_user)?;
+    let user = app.store.user(id, At::Primary).await?.ok_or_else(Problem::no_such_user)?;
     let mut response = if conditions::is_known(&headers, &user) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -206,7 +206,7 @@ pub(super) async fn change(State(app): State<Arc<App>>, Target(id): Target, head
         return update(&app, id, &change, &headers).await;
     }
     // Nothing changes, so nothing is written and no cached answer is outdated.
-    let user = app.store.user(id).await?.ok_or_else(Problem::no_such_user)?;
+    let user = app.store.user(id, At::Primary).await?.ok_or_else(Problem::no_such_user)?;
     if conditions::condition(&headers, id).allows(user.version) {
         Ok(changed(user))
     } else {

@@ -35,13 +35,17 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 pub trait Store: Accounts + Sessions {
     /// One user.
-    async fn user(&self, id: i64) -> Result<Option<User>>;
+    async fn user(&self, id: i64, at: At) -> Result<Option<User>>;
 
     /// Users by id, without the first `offset`, at most `limit`; and how many there are in all, counted at the same moment.
-    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)>;
+    async fn page(&self, offset: i64, limit: i64, at: At) -> Result<(Vec<User>, i64)>;
 
     /// Users by id, from the first one above `id`, at most `limit`.
-    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>>;
+    async fn after(&self, id: i64, limit: i64, at: At) -> Result<Vec<User>>;
+
+    /// A place in the write-ahead log behind every write that was committed before the call; `None` where there are no replicas, which alone
+    /// would have to know it.
+    async fn position(&self) -> Result<Option<Lsn>>;
 
     /// Adds a user, with the hash of the password when there is one, unless it was done `once` before. [`StoreError::EmailTaken`] comes from
     /// the database's constraint, so that of two at once only one succeeds.
@@ -72,6 +76,19 @@ pub trait Store: Accounts + Sessions {
 
     /// Gives all connections back to the database. Later calls fail.
     async fn close(&self);
+}
+
+/// A place in PostgreSQL's write-ahead log (`pg_lsn`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lsn(pub u64);
+
+/// Where a read may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// At the primary, which knows every write.
+    Primary,
+    /// Also at a replica that has replayed the log to this place.
+    Replayed(Lsn),
 }
 
 /// What only logging in needs to know of users.

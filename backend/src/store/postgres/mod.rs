@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
 use super::pool::Pool;
-use super::{Changed, Condition, Created, KEY_LIFETIME, Once, PoolStatus, Result, Store, StoreError};
+use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Once, PoolStatus, Result, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 
@@ -57,7 +57,7 @@ impl Postgres {
         if condition.is_empty() {
             return Ok(Changed::Missing);
         }
-        Ok(if self.user(id).await?.is_some() {
+        Ok(if self.user(id, At::Primary).await?.is_some() {
             Changed::Refused
         } else {
             Changed::Missing
@@ -67,7 +67,7 @@ impl Postgres {
 
 #[async_trait]
 impl Store for Postgres {
-    async fn user(&self, id: i64) -> Result<Option<User>> {
+    async fn user(&self, id: i64, _at: At) -> Result<Option<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id = $1";
         let row = self
             .pool
@@ -76,7 +76,7 @@ impl Store for Postgres {
         Ok(row.map(user))
     }
 
-    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)> {
+    async fn page(&self, offset: i64, limit: i64, _at: At) -> Result<(Vec<User>, i64)> {
         // The join keeps one row, with the count, where the page is empty.
         const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT count(*) AS total FROM users) t \
             LEFT JOIN (SELECT id, name, email, version FROM users ORDER BY id LIMIT $1 OFFSET $2) u ON true ORDER BY u.id";
@@ -92,13 +92,17 @@ impl Store for Postgres {
         Ok((users.collect(), total))
     }
 
-    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>> {
+    async fn after(&self, id: i64, limit: i64, _at: At) -> Result<Vec<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id > $1 ORDER BY id LIMIT $2";
         let rows = self
             .pool
             .read(async move |c| sqlx::query_as(SQL).bind(id).bind(limit).fetch_all(c).await)
             .await?;
         Ok(rows.into_iter().map(user).collect())
+    }
+
+    async fn position(&self) -> Result<Option<Lsn>> {
+        Ok(None)
     }
 
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {

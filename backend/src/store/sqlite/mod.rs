@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
 use super::pool::{DEADLINE, Pool};
-use super::{Changed, Condition, Created, KEY_LIFETIME, Once, PoolStatus, Result, Store, StoreError};
+use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Once, PoolStatus, Result, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 
@@ -77,7 +77,7 @@ impl Sqlite {
         if condition.is_empty() {
             return Ok(Changed::Missing);
         }
-        Ok(if self.user(id).await?.is_some() {
+        Ok(if self.user(id, At::Primary).await?.is_some() {
             Changed::Refused
         } else {
             Changed::Missing
@@ -87,7 +87,7 @@ impl Sqlite {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn user(&self, id: i64) -> Result<Option<User>> {
+    async fn user(&self, id: i64, _at: At) -> Result<Option<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id = ?1";
         let row = self
             .pool
@@ -96,7 +96,7 @@ impl Store for Sqlite {
         Ok(row.map(user))
     }
 
-    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)> {
+    async fn page(&self, offset: i64, limit: i64, _at: At) -> Result<(Vec<User>, i64)> {
         // The join keeps one row, with the count, where the page is empty. "+ 0": SQLite looks into a bare parameter of LIMIT while it
         // makes its plan, and then has to make another one each time.
         const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT count(*) AS total FROM users) t \
@@ -113,13 +113,17 @@ impl Store for Sqlite {
         Ok((users.collect(), total))
     }
 
-    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>> {
+    async fn after(&self, id: i64, limit: i64, _at: At) -> Result<Vec<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id > ?1 ORDER BY id LIMIT ?2 + 0";
         let rows = self
             .pool
             .read(async move |c| sqlx::query_as(SQL).bind(id).bind(limit).fetch_all(c).await)
             .await?;
         Ok(rows.into_iter().map(user).collect())
+    }
+
+    async fn position(&self) -> Result<Option<Lsn>> {
+        Ok(None)
     }
 
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
