@@ -1,0 +1,8 @@
+-- Changes of users of which the cache in Redis has yet to hear: a row of the transaction that made the change, removed when Redis has been told.
+CREATE TABLE outbox (
+    id      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id BIGINT NOT NULL,
+    -- The version that the change has made; the highest number there is when the user was deleted.
+    version BIGINT NOT NULL,
+    made_at BIGINT NOT NULL DEFAULT extract(epoch FROM now())::bigint
+);
