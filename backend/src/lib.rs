@@ -15,6 +15,7 @@
 
 pub mod auth;
 pub mod cache;
+pub mod count;
 pub mod error;
 pub mod http;
 pub mod idempotency;

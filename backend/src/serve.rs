@@ -59,7 +59,7 @@ pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'st
         .map(|auth| logins(auth, settings.redis.as_ref(), &store))
         .transpose()?;
     let cache = settings.redis.filter(|_| settings.database.outbox);
-    let cache = cache.map(|redis| Cache::start(redis, Arc::clone(&store), settings.http.cache_ttl));
+    let cache = cache.map(|redis| Arc::new(Cache::start(redis, Arc::clone(&store), settings.http.cache_ttl)));
     let app = Arc::new(App::new(Arc::clone(&store), auth, cache, &settings.http, log));
     let drain = async {
         let why = stop.await;

@@ -6,3 +6,7 @@ CREATE TABLE outbox (
     version BIGINT NOT NULL,
     made_at BIGINT NOT NULL DEFAULT extract(epoch FROM now())::bigint
 );
+
+-- Which database this is, in the names of what is kept in Redis: two that share one must not find each other's users there.
+CREATE TABLE home (name TEXT NOT NULL);
+INSERT INTO home SELECT replace(gen_random_uuid()::text, '-', '');

@@ -7,3 +7,7 @@ CREATE TABLE outbox (
     version INTEGER NOT NULL,
     made_at INTEGER NOT NULL DEFAULT (unixepoch())
 ) STRICT;
+
+-- Which database this is, in the names of what is kept in Redis: two that share one must not find each other's users there.
+CREATE TABLE home (name TEXT NOT NULL) STRICT;
+INSERT INTO home SELECT lower(hex(randomblob(16)));

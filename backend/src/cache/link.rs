@@ -15,6 +15,8 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::store::Store;
+
 /// How long a request waits for Redis.
 pub(super) const ANSWER: Duration = Duration::from_millis(250);
 /// How long a connection that was put aside has for a sign of life, and a new one for its beginning.
@@ -28,7 +30,7 @@ const PREFIX: &str = "backend:cache:1";
 /// A connection to one run of Redis.
 pub(super) struct Live {
     pub(super) connection: MultiplexedConnection,
-    /// The beginning of all keys of this run.
+    /// The beginning of all keys of this database in this run.
     pub(super) prefix: String,
 }
 
@@ -76,13 +78,14 @@ impl Link {
     }
 
     /// Keeps a connection for ever.
-    pub(super) async fn keep(&self, client: &Client) {
+    pub(super) async fn keep(&self, client: &Client, store: &dyn Store) {
+        let home = home(store).await;
         let mut told = false;
         loop {
             let suspect = self.suspect.send_replace(None);
             let live = match suspect {
                 Some(live) if live.answers().await => Ok(live),
-                _ => Live::connect(client).await.map(Arc::new),
+                _ => Live::connect(client, &home).await.map(Arc::new),
             };
             match live {
                 Ok(live) => {
@@ -102,8 +105,19 @@ impl Link {
     }
 }
 
+/// The database's name, once it answers.
+async fn home(store: &dyn Store) -> String {
+    loop {
+        match store.home().await {
+            Ok(home) => return home,
+            Err(e) => tracing::debug!("the cache waits for the database: {e}"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 impl Live {
-    async fn connect(client: &Client) -> RedisResult<Self> {
+    async fn connect(client: &Client, home: &str) -> RedisResult<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(ANSWER));
@@ -119,7 +133,7 @@ impl Live {
         let run = run.ok_or_else(|| RedisError::from((redis::ErrorKind::Client, "INFO server does not tell run_id")))?;
         Ok(Self {
             connection,
-            prefix: format!("{PREFIX}:{run}"),
+            prefix: format!("{PREFIX}:{home}:{run}"),
         })
     }
 

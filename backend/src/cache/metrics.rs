@@ -1,6 +1,6 @@
 //! What is counted of the cache.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::count::Count;
 
 /// Numbers that only grow.
 #[derive(Debug, Default)]
@@ -25,19 +25,4 @@ pub struct Counts {
     pub told_later: Count,
     /// Writes that were answered without that.
     pub untold: Count,
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    pub(super) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// The number.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

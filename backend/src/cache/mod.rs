@@ -37,7 +37,7 @@ use crate::store::{At, Lsn, Note, Result, Store, StoreError};
 use flights::{Flights, Outcome};
 use lease::{BLOCKED, LIFETIME, Lease, MARGIN};
 use link::{Link, Live};
-pub use metrics::{Count, Counts};
+pub use metrics::Counts;
 use script::{Filled, Missed, Slot};
 
 /// The longest that anything is kept. Half of what a note lives: see [`Note::LIFETIME`].
@@ -118,7 +118,7 @@ impl Cache {
             needs_floor: AtomicBool::new(false),
         });
         let (linked, looking) = (Arc::clone(&shared), Arc::clone(&shared));
-        let keeping = tokio::spawn(async move { linked.link.keep(&client).await });
+        let keeping = tokio::spawn(async move { linked.link.keep(&client, linked.store.as_ref()).await });
         let looking = tokio::spawn(async move { looking.rounds().await });
         Self {
             shared,

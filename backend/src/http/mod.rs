@@ -50,7 +50,7 @@ use metrics::Metrics;
 pub struct App {
     store: Arc<dyn Store>,
     /// In Redis, where there is one.
-    cache: Option<Cache>,
+    cache: Option<Arc<Cache>>,
     who: Who,
     /// Where nobody has to log in, it may be that nobody can.
     auth: Option<Auth>,
@@ -64,7 +64,7 @@ pub struct App {
 
 impl App {
     /// Puts it together; connects to nothing.
-    pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Cache>, settings: &HttpSettings, log: Log) -> Self {
+    pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Arc<Cache>>, settings: &HttpSettings, log: Log) -> Self {
         Self {
             store,
             cache,

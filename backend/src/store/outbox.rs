@@ -35,4 +35,7 @@ pub trait Outbox: Send + Sync {
 
     /// Whether this one is still there.
     async fn has_note(&self, row: i64) -> Result<bool>;
+
+    /// The name that this database has for ever, and no other one (but a copy of it).
+    async fn home(&self) -> Result<String>;
 }

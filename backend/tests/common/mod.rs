@@ -11,10 +11,12 @@
     reason = "each test uses a part of it, and a panic is how a test fails"
 )]
 
+mod cached;
 mod client;
 mod database;
 mod guarded;
 mod process;
+mod redis;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ use backend::store::{self, Redis, Sessions, Store};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
+pub use self::redis::OwnRedis;
+pub use cached::{Cached, Server};
 pub use client::{Answer, Ask, problem};
 pub use database::{Database, Kind};
 pub(crate) use guarded::at_every_home;
@@ -93,7 +97,7 @@ pub async fn serve(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
 
 /// The same, with sessions in the Redis of `TEST_REDIS_URL`.
 pub async fn serve_with_redis(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
-    let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL is a Redis URL");
+    let client = ::redis::Client::open(redis_url()).expect("TEST_REDIS_URL is a Redis URL");
     let sessions = Arc::new(Redis::new(client).expect("it connects later"));
     let auth = Auth::new(Arc::clone(&store), sessions, SECRET.as_bytes());
     serve_with(store, Some(auth), None, http).await
@@ -104,7 +108,7 @@ pub fn redis_url() -> String {
     std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL is set: tests/with-servers.sh provides a Redis")
 }
 
-pub async fn serve_with(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Cache>, http: &HttpSettings) -> SocketAddr {
+pub async fn serve_with(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Arc<Cache>>, http: &HttpSettings) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     let log = Log::start(LogSettings {

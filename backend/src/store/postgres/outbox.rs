@@ -42,6 +42,11 @@ impl Outbox for Postgres {
             .read(async move |c| sqlx::query_scalar(SQL).bind(row).fetch_one(c).await)
             .await
     }
+
+    async fn home(&self) -> Result<String> {
+        const SQL: &str = "SELECT name FROM home";
+        self.outbox.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await
+    }
 }
 
 impl Postgres {
