@@ -2,10 +2,11 @@
 //!
 //! SQL lives here and nowhere else; rules about users, HTTP and settings do not. Each call is exactly one statement (`update` and
 //! `delete` may need a second one to find out why nothing was changed), so that what a request costs does not depend on how many
-//! users there are in its answer.
+//! users there are in its answer. A write that changes what can be read leaves a [`Note`] for the cache, where there is one.
 
 mod error;
 mod migrate;
+mod outbox;
 mod pool;
 mod postgres;
 mod redis;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 
 pub use error::StoreError;
 pub use migrate::MigrationError;
+pub use outbox::{Note, Outbox};
 pub use pool::PoolStatus;
 pub use redis::Redis;
 pub use sessions::{Failures, Owner, Sessions};
@@ -33,15 +35,19 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Calls may come from any number of tasks and processes at once. A call that returns `Ok` after a write has made it durable.
 /// Every call ends within a bounded time: [`StoreError::Unavailable`] when the database is too slow, too busy or away.
 #[async_trait]
-pub trait Store: Accounts + Sessions {
+pub trait Store: Accounts + Sessions + Outbox {
     /// One user.
-    async fn user(&self, id: i64) -> Result<Option<User>>;
+    async fn user(&self, id: i64, at: At) -> Result<Option<User>>;
 
     /// Users by id, without the first `offset`, at most `limit`; and how many there are in all, counted at the same moment.
-    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)>;
+    async fn page(&self, offset: i64, limit: i64, at: At) -> Result<(Vec<User>, i64)>;
 
     /// Users by id, from the first one above `id`, at most `limit`.
-    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>>;
+    async fn after(&self, id: i64, limit: i64, at: At) -> Result<Vec<User>>;
+
+    /// A place in the write-ahead log behind every write that was committed before the call; `None` where there are no replicas, which alone
+    /// would have to know it.
+    async fn position(&self) -> Result<Option<Lsn>>;
 
     /// Adds a user, with the hash of the password when there is one, unless it was done `once` before. [`StoreError::EmailTaken`] comes from
     /// the database's constraint, so that of two at once only one succeeds.
@@ -50,10 +56,10 @@ pub trait Store: Accounts + Sessions {
     async fn create(&self, user: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created>;
 
     /// Changes a user, if its version is one that `condition` allows: checked and changed in one statement.
-    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>>;
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<(User, Note)>>;
 
     /// Removes a user, under the same condition.
-    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>>;
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>>;
 
     /// Returns when the database has answered.
     async fn ping(&self) -> Result<()>;
@@ -64,7 +70,7 @@ pub trait Store: Accounts + Sessions {
     /// Brings the schema up to date; safe when several processes do it at once.
     async fn migrate(&self) -> std::result::Result<(), MigrationError>;
 
-    /// Removes what is over: sessions, counted failures, idempotency keys.
+    /// Removes what is over: sessions, counted failures, idempotency keys, notes that nobody reads.
     async fn sweep(&self) -> Result<()>;
 
     /// Connections and statements, for the metrics.
@@ -72,6 +78,19 @@ pub trait Store: Accounts + Sessions {
 
     /// Gives all connections back to the database. Later calls fail.
     async fn close(&self);
+}
+
+/// A place in PostgreSQL's write-ahead log (`pg_lsn`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lsn(pub u64);
+
+/// Where a read may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// At the primary, which knows every write.
+    Primary,
+    /// Also at a replica that has replayed the log to this place.
+    Replayed(Lsn),
 }
 
 /// What only logging in needs to know of users.
@@ -103,7 +122,7 @@ pub struct Once {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Created {
     /// The user was added now.
-    Now(User),
+    Now(User, Note),
     /// The user of this id was added when the same request came before.
     Before(i64),
     /// Another request came under this key before.
@@ -168,7 +187,7 @@ fn account((id, name, email, version, role, credentials, password_hash): Account
 /// Makes the store that the settings ask for. Connects to nothing yet.
 pub fn open(settings: &DatabaseSettings) -> Arc<dyn Store> {
     match &settings.database {
-        Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool)),
-        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, settings.pool)),
+        Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool, settings.outbox)),
+        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, settings.pool, settings.outbox)),
     }
 }

@@ -5,6 +5,7 @@
 //! holds at the moment of the change.
 
 mod accounts;
+mod outbox;
 mod sessions;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
 use super::pool::Pool;
-use super::{Changed, Condition, Created, KEY_LIFETIME, Once, PoolStatus, Result, Store, StoreError};
+use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Note, Once, PoolStatus, Result, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 
@@ -30,17 +31,44 @@ macro_rules! turn {
 }
 use turn;
 
+/// The change's note, where notes are kept; the parameter says whether they are. It follows what is called `changed`, with its id and version.
+macro_rules! noted {
+    ($noting:literal) => {
+        concat!(
+            "noted AS (INSERT INTO outbox (user_id, version) SELECT id, version FROM changed WHERE ",
+            $noting,
+            " RETURNING id) "
+        )
+    };
+}
+use noted;
+
 pub(super) struct Postgres {
     options: PgConnectOptions,
     settings: PoolSettings,
     pool: Pool<PgConnection>,
+    /// Whether writes leave notes.
+    noting: bool,
+    /// One connection for those who read the notes, who must not wait behind requests.
+    outbox: Pool<PgConnection>,
 }
 
 impl Postgres {
-    pub(super) fn new(options: &PgConnectOptions, settings: PoolSettings) -> Self {
+    pub(super) fn new(options: &PgConnectOptions, settings: PoolSettings, noting: bool) -> Self {
         let options = options.clone().application_name("backend");
         let pool = Pool::new(options.clone(), settings);
-        Self { options, settings, pool }
+        let one = PoolSettings {
+            max_connections: 1,
+            ..settings
+        };
+        let outbox = Pool::new(options.clone(), one);
+        Self {
+            options,
+            settings,
+            pool,
+            noting,
+            outbox,
+        }
     }
 
     /// What was written under a key.
@@ -57,7 +85,7 @@ impl Postgres {
         if condition.is_empty() {
             return Ok(Changed::Missing);
         }
-        Ok(if self.user(id).await?.is_some() {
+        Ok(if self.user(id, At::Primary).await?.is_some() {
             Changed::Refused
         } else {
             Changed::Missing
@@ -67,7 +95,7 @@ impl Postgres {
 
 #[async_trait]
 impl Store for Postgres {
-    async fn user(&self, id: i64) -> Result<Option<User>> {
+    async fn user(&self, id: i64, _at: At) -> Result<Option<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id = $1";
         let row = self
             .pool
@@ -76,7 +104,7 @@ impl Store for Postgres {
         Ok(row.map(user))
     }
 
-    async fn page(&self, offset: i64, limit: i64) -> Result<(Vec<User>, i64)> {
+    async fn page(&self, offset: i64, limit: i64, _at: At) -> Result<(Vec<User>, i64)> {
         // The join keeps one row, with the count, where the page is empty.
         const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT count(*) AS total FROM users) t \
             LEFT JOIN (SELECT id, name, email, version FROM users ORDER BY id LIMIT $1 OFFSET $2) u ON true ORDER BY u.id";
@@ -92,7 +120,7 @@ impl Store for Postgres {
         Ok((users.collect(), total))
     }
 
-    async fn after(&self, id: i64, limit: i64) -> Result<Vec<User>> {
+    async fn after(&self, id: i64, limit: i64, _at: At) -> Result<Vec<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id > $1 ORDER BY id LIMIT $2";
         let rows = self
             .pool
@@ -101,29 +129,41 @@ impl Store for Postgres {
         Ok(rows.into_iter().map(user).collect())
     }
 
+    async fn position(&self) -> Result<Option<Lsn>> {
+        Ok(None)
+    }
+
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
         let (name, email) = (new.name.as_str(), new.email.as_str());
         let Some(once) = once else {
             const SQL: &str = concat!(
                 turn!(),
-                "INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version"
+                ", changed AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
+                noted!("$4"),
+                "SELECT changed.*, noted.id FROM changed LEFT JOIN noted ON true"
             );
-            let insert = async |c: &mut PgConnection| sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash).fetch_one(c).await;
-            return Ok(Created::Now(user(self.pool.write(insert).await?)));
+            let insert = async |c: &mut PgConnection| {
+                let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
+                query.bind(self.noting).fetch_one(c).await
+            };
+            return Ok(created(self.pool.write(insert).await?));
         };
         const SQL: &str = concat!(
             turn!(),
-            ", created AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
+            ", changed AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
             "kept AS (INSERT INTO idempotency_keys (key, fingerprint, user_id, ends_at) ",
-            "SELECT $4, $5, id, extract(epoch FROM now())::bigint + $6 FROM created) SELECT id, name, email, version FROM created"
+            "SELECT $4, $5, id, extract(epoch FROM now())::bigint + $6 FROM changed), ",
+            noted!("$7"),
+            "SELECT changed.*, noted.id FROM changed LEFT JOIN noted ON true"
         );
         let (key, fingerprint) = (once.key.as_slice(), once.fingerprint.as_slice());
         let insert = async |c: &mut PgConnection| {
             let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
-            query.bind(key).bind(fingerprint).bind(KEY_LIFETIME).fetch_one(c).await
+            let query = query.bind(key).bind(fingerprint).bind(KEY_LIFETIME);
+            query.bind(self.noting).fetch_one(c).await
         };
         match self.pool.write(insert).await {
-            Ok(row) => Ok(Created::Now(user(row))),
+            Ok(row) => Ok(created(row)),
             // Of the address or of the key: whichever PostgreSQL came upon first. Whoever was first has committed by now.
             Err(StoreError::EmailTaken) => match self.kept(once).await? {
                 Some(row) => Ok(Created::before(row, fingerprint)),
@@ -133,10 +173,14 @@ impl Store for Postgres {
         }
     }
 
-    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
-        const SQL: &str = "UPDATE users SET name = coalesce($2, name), email = coalesce($3, email), version = version + 1 \
-            WHERE id = $1 AND ($4::bigint[] IS NULL OR version = ANY ($4)) AND version <> ALL ($5::bigint[]) \
-            RETURNING id, name, email, version";
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<(User, Note)>> {
+        const SQL: &str = concat!(
+            "WITH changed AS (UPDATE users SET name = coalesce($2, name), email = coalesce($3, email), version = version + 1 ",
+            "WHERE id = $1 AND ($4::bigint[] IS NULL OR version = ANY ($4)) AND version <> ALL ($5::bigint[]) ",
+            "RETURNING id, name, email, version), ",
+            noted!("$6"),
+            "SELECT changed.*, noted.id FROM changed LEFT JOIN noted ON true"
+        );
         let name = change.name.as_ref().map(|name| name.as_str());
         let email = change.email.as_ref().map(|email| email.as_str());
         let (only, except) = (condition.only.as_deref(), condition.except.as_slice());
@@ -147,23 +191,36 @@ impl Store for Postgres {
                 .bind(email)
                 .bind(only)
                 .bind(except)
+                .bind(self.noting)
                 .fetch_optional(c)
                 .await
         };
         match self.pool.write(write).await? {
-            Some(row) => Ok(Changed::Done(user(row))),
+            Some(row) => Ok(Changed::Done(changed(row))),
             None => self.why_not(id, condition).await,
         }
     }
 
-    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>> {
-        const SQL: &str = "DELETE FROM users WHERE id = $1 AND ($2::bigint[] IS NULL OR version = ANY ($2)) \
-            AND version <> ALL ($3::bigint[])";
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>> {
+        const SQL: &str = concat!(
+            "WITH gone AS (DELETE FROM users WHERE id = $1 AND ($2::bigint[] IS NULL OR version = ANY ($2)) ",
+            "AND version <> ALL ($3::bigint[]) RETURNING id), ",
+            "changed AS (SELECT id, $5::bigint AS version FROM gone), ",
+            noted!("$4"),
+            "SELECT noted.id FROM changed LEFT JOIN noted ON true"
+        );
         let (only, except) = (condition.only.as_deref(), condition.except.as_slice());
-        let write = async |c: &mut PgConnection| sqlx::query(SQL).bind(id).bind(only).bind(except).execute(c).await;
-        match self.pool.write(write).await?.rows_affected() {
-            0 => self.why_not(id, condition).await,
-            _ => Ok(Changed::Done(())),
+        let write = async |c: &mut PgConnection| {
+            let query = sqlx::query_scalar(SQL).bind(id).bind(only).bind(except);
+            query.bind(self.noting).bind(Note::GONE).fetch_optional(c).await
+        };
+        match self.pool.write(write).await? {
+            Some(row) => Ok(Changed::Done(Note {
+                row,
+                user: id,
+                version: Note::GONE,
+            })),
+            None => self.why_not(id, condition).await,
         }
     }
 
@@ -202,16 +259,33 @@ impl Store for Postgres {
         for sql in SQL {
             self.pool.write(async |c| sqlx::query(sql).execute(c).await).await?;
         }
-        Ok(())
+        self.forget_old().await
     }
 
     fn pool(&self) -> PoolStatus {
-        self.pool.status()
+        let (users, outbox) = (self.pool.status(), self.outbox.status());
+        PoolStatus {
+            statements: users.statements + outbox.statements,
+            ..users
+        }
     }
 
     async fn close(&self) {
+        self.outbox.close().await;
         self.pool.close().await;
     }
+}
+
+/// A changed user and its note's row.
+type ChangedRow = (i64, String, String, i64, Option<i64>);
+
+fn changed((id, name, email, version, row): ChangedRow) -> (User, Note) {
+    (user((id, name, email, version)), Note { row, user: id, version })
+}
+
+fn created(row: ChangedRow) -> Created {
+    let (user, note) = changed(row);
+    Created::Now(user, note)
 }
 
 fn user((id, name, email, version): (i64, String, String, i64)) -> User {
