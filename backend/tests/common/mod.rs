@@ -15,6 +15,7 @@ mod client;
 mod database;
 mod guarded;
 mod process;
+mod streaming;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use database::{Database, Kind};
 pub(crate) use guarded::at_every_home;
 pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub use process::{Process, run, run_with_input};
+pub use streaming::{Server, Streaming};
 
 /// How long anything that is waited for may take, before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -131,7 +133,11 @@ pub fn database_settings(database: Where) -> DatabaseSettings {
         connect_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(30),
     };
-    DatabaseSettings { database, pool }
+    DatabaseSettings {
+        database,
+        replicas: Vec::new(),
+        pool,
+    }
 }
 
 /// Asks again until it is so.
