@@ -10,13 +10,16 @@ use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use prometheus::core::Collector;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TEXT_FORMAT, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
+};
 
 use super::App;
 use crate::auth::Auth;
 use crate::cache::Cache;
 use crate::count::Count;
 use crate::error::Problem;
+use crate::store::ServerStatus;
 
 /// Seconds; most answers take less than a millisecond.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -86,6 +89,10 @@ impl Metrics {
         if let Some(auth) = &app.auth {
             register_auth(&registry, auth)?;
         }
+        let servers = app.store.servers();
+        if !servers.is_empty() {
+            register_servers(&registry, &servers)?;
+        }
         let mut text = Vec::with_capacity(4096);
         TextEncoder::new().encode(&registry.gather(), &mut text)?;
         Ok(text)
@@ -142,6 +149,37 @@ fn counters(name: &str, help: &str, label: &str, values: &[(&str, &Count)]) -> p
         counters.with_label_values(&[value]).inc_by(count.get());
     }
     Ok(Box::new(counters))
+}
+
+/// What is told of each server of the database, where there are several.
+fn register_servers(registry: &Registry, servers: &[ServerStatus]) -> prometheus::Result<()> {
+    let gauges = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+    let connections = gauges("backend_db_server_connections", "Connections to a server.", &["server", "state"])?;
+    let healthy = gauges("backend_db_server_healthy", "1 for a server that is used.", &["server"])?;
+    let primary = gauges("backend_db_server_primary", "1 for the server that is written to.", &["server"])?;
+    let lag = gauges(
+        "backend_db_server_lag_bytes",
+        "How much of the log a server has not replayed.",
+        &["server"],
+    )?;
+    let queries = IntCounterVec::new(
+        Opts::new("backend_db_server_queries_total", "Statements sent to a server."),
+        &["server"],
+    )?;
+    for server in servers {
+        let (name, pool) = (server.name.as_str(), server.pool);
+        connections.with_label_values(&[name, "idle"]).set(pool.idle.into());
+        let used = pool.open.saturating_sub(pool.idle);
+        connections.with_label_values(&[name, "used"]).set(used.into());
+        healthy.with_label_values(&[name]).set(server.healthy.into());
+        primary.with_label_values(&[name]).set(server.primary.into());
+        lag.with_label_values(&[name]).set(i64::try_from(server.lag).unwrap_or(i64::MAX));
+        queries.with_label_values(&[name]).inc_by(pool.statements);
+    }
+    for gauges in [connections, healthy, primary, lag] {
+        registry.register(Box::new(gauges))?;
+    }
+    registry.register(Box::new(queries))
 }
 
 fn gauge(name: &str, help: &str, value: u32) -> prometheus::Result<Box<dyn Collector>> {

@@ -32,7 +32,7 @@ pub enum Command {
 
 const SERVE_HELP: &str = "\
 Not supported by this version, which refuses to start when one of them is set:
-  DATABASE_REPLICA_URLS, GRPC_PORT, EVENTS_URL
+  GRPC_PORT, EVENTS_URL
 
 Everybody who is to log in needs JWT_SECRET, the same at every server. The first administrator comes from `backend create-admin`.
 
@@ -71,7 +71,7 @@ pub struct ServeArgs {
     /// Signs access tokens; the same at every server, at least 32 bytes. Needed unless AUTH=off
     #[arg(long, env = "JWT_SECRET", default_value = "", hide_env_values = true)]
     pub jwt_secret: String,
-    /// Where sessions and the cache are kept, as redis://HOST:PORT/DB; empty: sessions in the database, and no cache
+    /// Where sessions, the cache and the place of the last writes are kept, as redis://HOST:PORT/DB; empty: sessions in the database, and no cache
     #[arg(long, env = "REDIS_URL", default_value = "", hide_env_values = true)]
     pub redis_url: String,
     /// How long a read may be served from a cache, in Redis or at lb; 0s: not at all
@@ -125,6 +125,9 @@ pub struct DatabaseArgs {
     /// sqlite:FILE, postgres://… or postgresql://…; an SQLite file and its folder are created
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:data/users.db", hide_env_values = true)]
     pub database_url: String,
+    /// Streaming replicas of DATABASE_URL's PostgreSQL server, separated by commas: reads go there. Needs REDIS_URL
+    #[arg(long, env = "DATABASE_REPLICA_URLS", default_value = "", hide_env_values = true)]
+    pub database_replica_urls: String,
     /// Most connections to the database at once
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value = "20", hide_env_values = true)]
     pub database_max_connections: String,

@@ -20,9 +20,9 @@ pub use args::{Cli, Command, CreateAdminArgs, DatabaseArgs, LogArgs, MigrateArgs
 
 use crate::users::{Email, Name};
 
-/// Settings that a later version will have. Until then, one that is set stops the start: a user who asks for replicas or
-/// events must not believe to have them.
-const UNSUPPORTED: [&str; 3] = ["DATABASE_REPLICA_URLS", "GRPC_PORT", "EVENTS_URL"];
+/// Settings that a later version will have. Until then, one that is set stops the start: a user who asks for events must not
+/// believe to have them.
+const UNSUPPORTED: [&str; 2] = ["GRPC_PORT", "EVENTS_URL"];
 
 /// Everything that `backend serve` needs to know.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ impl fmt::Debug for Secret {
 pub struct DatabaseSettings {
     /// Where it is.
     pub database: Database,
+    /// Copies of it that reads go to; only of PostgreSQL.
+    pub replicas: Vec<PgConnectOptions>,
     /// How connections to it are kept.
     pub pool: PoolSettings,
     /// Whether writes leave notes for a cache: where there is one, at every server.
@@ -189,6 +191,15 @@ impl Settings {
         let drain_delay = check.value("DRAIN_DELAY", &args.drain_delay, value::duration);
         let log = check.log(&args.log);
         let database = check.database(&args.database);
+        let has_replicas = !args.database.database_replica_urls.is_empty();
+        if has_replicas && args.redis_url.is_empty() {
+            let needed = "REDIS_URL beside it, where the servers keep the place of the last writes, without which a replica's answer might be too old";
+            check.hidden::<()>("DATABASE_REPLICA_URLS", Err(needed.into()));
+        }
+        if has_replicas && cache_ttl.is_some_and(|ttl| ttl.is_zero()) {
+            let needed = "a CACHE_TTL above 0s beside it: without a cache nobody keeps the place of the last writes";
+            check.hidden::<()>("DATABASE_REPLICA_URLS", Err(needed.into()));
+        }
         let complete = || {
             let (redis, cache_ttl) = (redis?, cache_ttl?);
             let outbox = redis.is_some() && !cache_ttl.is_zero();
@@ -270,6 +281,10 @@ impl Check {
 
     fn database(&mut self, args: &DatabaseArgs) -> Option<DatabaseSettings> {
         let database = self.hidden("DATABASE_URL", value::database(&args.database_url));
+        let replicas = self.hidden(
+            "DATABASE_REPLICA_URLS",
+            value::replicas(&args.database_replica_urls, database.as_ref()),
+        );
         let max_connections = self.value("DATABASE_MAX_CONNECTIONS", &args.database_max_connections, |text| {
             value::number(text, 1, 10_000)
         });
@@ -282,6 +297,7 @@ impl Check {
         };
         Some(DatabaseSettings {
             database: database?,
+            replicas: replicas?,
             pool,
             outbox: false,
         })
@@ -364,6 +380,41 @@ mod tests {
             assert_eq!(settings.redis.is_some(), arguments.contains(&redis));
             assert_eq!(settings.database.outbox, with_cache, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn replicas_need_a_redis() {
+        let database = "--database-url=postgres://app@db/users";
+        let replicas = "--database-replica-urls=postgres://app:hidden@r1/users,postgres://app:hidden@r2/users";
+        let redis = "--redis-url=redis://127.0.0.1:6379";
+        let mistakes = serve(&["--auth=off", database, replicas], &[])
+            .expect_err("there is none")
+            .to_string();
+        assert!(
+            mistakes.starts_with("DATABASE_REPLICA_URLS: expected REDIS_URL beside it"),
+            "{mistakes}"
+        );
+        let mistakes = serve(&["--auth=off", database, replicas, redis, "--cache-ttl=0s"], &[])
+            .expect_err("there is no cache")
+            .to_string();
+        assert!(mistakes.contains("a CACHE_TTL above 0s"), "{mistakes}");
+        let settings = serve(&["--auth=off", database, replicas, redis], &[]).expect("that is all it needs");
+        assert_eq!(settings.database.replicas.len(), 2);
+        let mistakes = serve(&["--auth=off", replicas, redis], &[])
+            .expect_err("SQLite has none")
+            .to_string();
+        assert!(
+            mistakes.starts_with("DATABASE_REPLICA_URLS: expected a PostgreSQL server in DATABASE_URL"),
+            "{mistakes}"
+        );
+        let twice = "--database-replica-urls=postgres://app:hidden@db/users";
+        let mistakes = serve(&["--auth=off", database, twice, redis], &[])
+            .expect_err("it is the primary")
+            .to_string();
+        assert!(
+            mistakes.contains("db:5432/users twice") && !mistakes.contains("hidden"),
+            "{mistakes}"
+        );
     }
 
     #[test]

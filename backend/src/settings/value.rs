@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tracing::level_filters::LevelFilter;
 
 use super::{Cors, Database, LogFormat, Secret, Who};
+use crate::store::server_name;
 
 /// What was expected instead.
 pub(super) type Expected = String;
@@ -141,7 +142,7 @@ fn origin(text: &str) -> Result<HeaderValue, Expected> {
 pub(super) fn database(url: &str) -> Result<Database, Expected> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => sqlite(url),
-        Some("postgres" | "postgresql") => postgres(url),
+        Some("postgres" | "postgresql") => postgres(url).map(Database::Postgres),
         _ => Err("a URL that starts with sqlite:, postgres: or postgresql:".into()),
     }
 }
@@ -156,10 +157,38 @@ fn sqlite(url: &str) -> Result<Database, Expected> {
     Ok(Database::Sqlite(options))
 }
 
-fn postgres(url: &str) -> Result<Database, Expected> {
+/// Replicas of the database, where there is a correct one.
+pub(super) fn replicas(urls: &str, of: Option<&Database>) -> Result<Vec<PgConnectOptions>, Expected> {
+    let replicas: Vec<PgConnectOptions> = items(urls)
+        .zip(1..)
+        .map(|(url, n)| replica(url).map_err(|expected| format!("{expected}, as URL {n} of the list")))
+        .collect::<Result<_, _>>()?;
+    let primary = match of {
+        Some(Database::Sqlite(_)) if !replicas.is_empty() => {
+            return Err("a PostgreSQL server in DATABASE_URL beside it: an SQLite file has no replicas".into());
+        }
+        Some(Database::Postgres(primary)) => Some(primary),
+        _ => None,
+    };
+    let mut names: Vec<String> = replicas.iter().chain(primary).map(server_name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(format!("each server once, and not DATABASE_URL's; found {} twice", twice[0])),
+        None => Ok(replicas),
+    }
+}
+
+fn replica(url: &str) -> Result<PgConnectOptions, Expected> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => postgres(url),
+        _ => Err("a URL that starts with postgres: or postgresql:".into()),
+    }
+}
+
+fn postgres(url: &str) -> Result<PgConnectOptions, Expected> {
     let options = PgConnectOptions::from_str(url).map_err(|e| format!("a PostgreSQL URL ({e})"))?;
     match options.get_ssl_mode() {
-        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => Ok(Database::Postgres(options)),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => Ok(options),
         _ => Err("sslmode=disable, allow or prefer: this version cannot speak TLS to the database".into()),
     }
 }
@@ -230,5 +259,25 @@ mod tests {
         ] {
             assert!(database(wrong).is_err(), "{wrong:?} was taken");
         }
+    }
+    #[test]
+    fn replicas_are_postgresql_servers_each_once() {
+        let primary = database("postgres://app@db/users").expect("it is right");
+        let replicas = |urls: &str| replicas(urls, Some(&primary)).map(|list| list.len());
+        assert_eq!(replicas(""), Ok(0));
+        assert_eq!(replicas("postgres://app@r1/users, postgresql://app@r1:5433/users,"), Ok(2));
+        for wrong in [
+            "sqlite:data/users.db",
+            "r1",
+            "postgres://app@r1/users,mysql://app@r2/users",
+            "postgres://app@r1/users?sslmode=require",
+            "postgres://app@db/users",
+            "postgres://app@r1/users,postgres://other@r1:5432/users",
+        ] {
+            assert!(replicas(wrong).is_err(), "{wrong:?} was taken");
+        }
+        let file = database("sqlite:data/users.db").expect("it is right");
+        assert!(super::replicas("postgres://app@r1/users", Some(&file)).is_err());
+        assert!(super::replicas("", Some(&file)).is_ok());
     }
 }

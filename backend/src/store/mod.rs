@@ -21,6 +21,7 @@ pub use error::StoreError;
 pub use migrate::MigrationError;
 pub use outbox::{Note, Outbox};
 pub use pool::PoolStatus;
+pub(crate) use postgres::name as server_name;
 pub use redis::Redis;
 pub use sessions::{Failures, Owner, Sessions};
 
@@ -76,8 +77,28 @@ pub trait Store: Accounts + Sessions + Outbox {
     /// Connections and statements, for the metrics.
     fn pool(&self) -> PoolStatus;
 
+    /// Each server of the database, where there are several.
+    fn servers(&self) -> Vec<ServerStatus> {
+        Vec::new()
+    }
+
     /// Gives all connections back to the database. Later calls fail.
     async fn close(&self);
+}
+
+/// What the metrics show of one of several servers.
+#[derive(Debug, Clone)]
+pub struct ServerStatus {
+    /// Host, port and database.
+    pub name: String,
+    /// Its connections and statements.
+    pub pool: PoolStatus,
+    /// Whether writes go there.
+    pub primary: bool,
+    /// Whether it is used at all.
+    pub healthy: bool,
+    /// How many bytes of the log it is behind the newest place known, as far as is known.
+    pub lag: u64,
 }
 
 /// A place in PostgreSQL's write-ahead log (`pg_lsn`).
@@ -188,6 +209,6 @@ fn account((id, name, email, version, role, credentials, password_hash): Account
 pub fn open(settings: &DatabaseSettings) -> Arc<dyn Store> {
     match &settings.database {
         Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool, settings.outbox)),
-        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, settings.pool, settings.outbox)),
+        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, &settings.replicas, settings.pool, settings.outbox)),
     }
 }

@@ -42,59 +42,74 @@ pub struct PoolStatus {
     pub statements: u64,
 }
 
-/// A pool of connections of one kind.
-pub(super) struct Pool<C: Connection> {
-    shared: Arc<Shared<C>>,
+/// A pool of connections of one kind. With each of them is kept what was seen over it, an `S`, for as long as it lives.
+pub(super) struct Pool<C: Connection, S = ()> {
+    shared: Arc<Shared<C, S>>,
 }
 
-struct Shared<C: Connection> {
+struct Shared<C: Connection, S> {
     options: C::Options,
     settings: PoolSettings,
     /// One for each connection that may exist.
     permits: Semaphore,
     /// The one used last is at the end.
-    idle: Mutex<Vec<Idle<C>>>,
-    open: Arc<AtomicU32>,
+    idle: Mutex<Vec<Idle<C, S>>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    open: AtomicU32,
     statements: AtomicU64,
 }
 
-struct Idle<C> {
-    connection: Counted<C>,
+struct Idle<C, S> {
+    connection: Held<C, S>,
     since: Instant,
 }
 
 /// A connection that counts as open while it exists.
-struct Counted<C> {
+pub(super) struct Held<C, S> {
     connection: C,
-    _open: OpenGuard,
+    /// What was seen over it.
+    pub(super) seen: S,
+    open: OpenGuard,
 }
 
-struct OpenGuard(Arc<AtomicU32>);
+impl<C, S> Held<C, S> {
+    /// For one statement, which is counted.
+    pub(super) fn connection(&mut self) -> &mut C {
+        self.open.0.statements.fetch_add(1, Ordering::Relaxed);
+        &mut self.connection
+    }
+}
+
+struct OpenGuard(Arc<Counts>);
 
 impl OpenGuard {
-    fn new(open: &Arc<AtomicU32>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
+    fn new(counts: &Arc<Counts>) -> Self {
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counts))
     }
 }
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A connection on loan. Dropped as it is, the connection is closed; [`Lease::settle`] gives it back.
-struct Lease<'a, C: Connection> {
-    shared: &'a Shared<C>,
-    connection: Counted<C>,
+struct Lease<'a, C: Connection, S> {
+    shared: &'a Shared<C, S>,
+    held: Held<C, S>,
     /// It has been used before, and may have died since.
     used: bool,
     /// Behind the connection, so that it is free only when the connection is gone.
     _permit: SemaphorePermit<'a>,
 }
 
-impl<C: Connection + 'static> Pool<C> {
+impl<C: Connection + 'static, S: Default + Send + 'static> Pool<C, S> {
     /// Connects to nothing yet.
     pub(super) fn new(options: C::Options, settings: PoolSettings) -> Self {
         let shared = Arc::new(Shared {
@@ -102,8 +117,7 @@ impl<C: Connection + 'static> Pool<C> {
             settings,
             permits: Semaphore::new(settings.max_connections as usize),
             idle: Mutex::new(Vec::new()),
-            open: Arc::default(),
-            statements: AtomicU64::new(0),
+            counts: Arc::default(),
         });
         tokio::spawn(close_unused(Arc::downgrade(&shared), settings.idle_timeout));
         Self { shared }
@@ -111,24 +125,34 @@ impl<C: Connection + 'static> Pool<C> {
 
     /// Runs one statement that changes something. It is never repeated.
     pub(super) async fn write<T>(&self, statement: impl AsyncFnOnce(&mut C) -> sqlx::Result<T>) -> Result<T> {
+        self.write_on(async move |held| statement(held.connection()).await).await
+    }
+
+    /// Runs one statement that changes nothing, once more when it met a connection that had died while unused.
+    pub(super) async fn read<T>(&self, statement: impl AsyncFnOnce(&mut C) -> sqlx::Result<T> + Clone) -> Result<T> {
+        self.read_on(async move |held| statement(held.connection()).await).await
+    }
+
+    /// As [`Pool::write`], with what was seen over the connection.
+    pub(super) async fn write_on<T>(&self, statement: impl AsyncFnOnce(&mut Held<C, S>) -> sqlx::Result<T>) -> Result<T> {
         let run = async {
             let mut lease = self.shared.take().await?;
-            let outcome = statement(lease.connection()).await;
+            let outcome = statement(&mut lease.held).await;
             lease.settle(outcome)
         };
         timeout(DEADLINE, run).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
-    /// Runs one statement that changes nothing, once more when it met a connection that had died while unused.
-    pub(super) async fn read<T>(&self, statement: impl AsyncFnOnce(&mut C) -> sqlx::Result<T> + Clone) -> Result<T> {
+    /// As [`Pool::read`], with what was seen over the connection.
+    pub(super) async fn read_on<T>(&self, statement: impl AsyncFnOnce(&mut Held<C, S>) -> sqlx::Result<T> + Clone) -> Result<T> {
         let run = async {
             let mut lease = self.shared.take().await?;
-            let mut outcome = statement.clone()(lease.connection()).await;
+            let mut outcome = statement.clone()(&mut lease.held).await;
             if lease.used && outcome.as_ref().is_err_and(is_lost) {
                 drop(lease);
                 self.shared.forget_idle();
                 lease = self.shared.take().await?;
-                outcome = statement(lease.connection()).await;
+                outcome = statement(&mut lease.held).await;
             }
             lease.settle(outcome)
         };
@@ -138,9 +162,9 @@ impl<C: Connection + 'static> Pool<C> {
     pub(super) fn status(&self) -> PoolStatus {
         PoolStatus {
             max: self.shared.settings.max_connections,
-            open: self.shared.open.load(Ordering::Relaxed),
+            open: self.shared.counts.open.load(Ordering::Relaxed),
             idle: u32::try_from(self.shared.idle().len()).unwrap_or(u32::MAX),
-            statements: self.shared.statements.load(Ordering::Relaxed),
+            statements: self.shared.counts.statements.load(Ordering::Relaxed),
         }
     }
 
@@ -152,8 +176,8 @@ impl<C: Connection + 'static> Pool<C> {
     }
 }
 
-impl<C: Connection> Shared<C> {
-    async fn take(&self) -> Result<Lease<'_, C>> {
+impl<C: Connection, S: Default> Shared<C, S> {
+    async fn take(&self) -> Result<Lease<'_, C, S>> {
         // The usual way needs no timer.
         if let Ok(permit) = self.permits.try_acquire()
             && let Some(idle) = self.newest_idle()
@@ -171,7 +195,7 @@ impl<C: Connection> Shared<C> {
         waited.unwrap_or_else(|_| Err(StoreError::Unavailable("no connection in time".into())))
     }
 
-    async fn wait(&self) -> Result<Lease<'_, C>> {
+    async fn wait(&self) -> Result<Lease<'_, C, S>> {
         let permit = self
             .permits
             .acquire()
@@ -184,7 +208,7 @@ impl<C: Connection> Shared<C> {
         }
     }
 
-    async fn try_out<'a>(&'a self, mut connection: Counted<C>, permit: SemaphorePermit<'a>) -> Result<Lease<'a, C>> {
+    async fn try_out<'a>(&'a self, mut connection: Held<C, S>, permit: SemaphorePermit<'a>) -> Result<Lease<'a, C, S>> {
         if connection.connection.ping().await.is_ok() {
             return Ok(self.lease(connection, true, permit));
         }
@@ -193,26 +217,27 @@ impl<C: Connection> Shared<C> {
         self.connect(permit).await
     }
 
-    async fn connect<'a>(&'a self, permit: SemaphorePermit<'a>) -> Result<Lease<'a, C>> {
+    async fn connect<'a>(&'a self, permit: SemaphorePermit<'a>) -> Result<Lease<'a, C, S>> {
         // Not what `From` makes of it: no error of connecting is ever the request's fault.
         let connection = self.options.connect().await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
-        let connection = Counted {
+        let connection = Held {
             connection,
-            _open: OpenGuard::new(&self.open),
+            seen: S::default(),
+            open: OpenGuard::new(&self.counts),
         };
         Ok(self.lease(connection, false, permit))
     }
 
-    fn lease<'a>(&'a self, connection: Counted<C>, used: bool, permit: SemaphorePermit<'a>) -> Lease<'a, C> {
+    fn lease<'a>(&'a self, held: Held<C, S>, used: bool, permit: SemaphorePermit<'a>) -> Lease<'a, C, S> {
         Lease {
             shared: self,
-            connection,
+            held,
             used,
             _permit: permit,
         }
     }
 
-    fn newest_idle(&self) -> Option<Idle<C>> {
+    fn newest_idle(&self) -> Option<Idle<C, S>> {
         self.idle().pop()
     }
 
@@ -222,18 +247,13 @@ impl<C: Connection> Shared<C> {
         drop(dead);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle<C>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle<C, S>>> {
         // The list is whole at every moment, so a panic elsewhere cannot have left it half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<C: Connection> Lease<'_, C> {
-    fn connection(&mut self) -> &mut C {
-        self.shared.statements.fetch_add(1, Ordering::Relaxed);
-        &mut self.connection.connection
-    }
-
+impl<C: Connection, S: Default> Lease<'_, C, S> {
     /// Gives the connection back if the statement ended as statements do.
     fn settle<T>(self, outcome: sqlx::Result<T>) -> Result<T> {
         let sound = match &outcome {
@@ -243,7 +263,7 @@ impl<C: Connection> Lease<'_, C> {
         };
         if sound && !self.shared.permits.is_closed() {
             self.shared.idle().push(Idle {
-                connection: self.connection,
+                connection: self.held,
                 since: Instant::now(),
             });
         }
@@ -256,7 +276,7 @@ fn too_slow() -> StoreError {
 }
 
 /// Closes connections that were not used for `idle_timeout`, until the pool is gone.
-async fn close_unused<C: Connection>(shared: Weak<Shared<C>>, idle_timeout: Duration) {
+async fn close_unused<C: Connection, S: Default>(shared: Weak<Shared<C, S>>, idle_timeout: Duration) {
     let mut tick = tokio::time::interval(idle_timeout / 2);
     loop {
         tick.tick().await;
@@ -272,9 +292,11 @@ async fn close_unused<C: Connection>(shared: Weak<Shared<C>>, idle_timeout: Dura
 }
 
 /// Says goodbye to the database, so that it need not find out by itself.
-async fn close_all<C: Connection>(idle: Vec<Idle<C>>) {
+async fn close_all<C: Connection, S>(idle: Vec<Idle<C, S>>) {
     let closing = idle.into_iter().map(|one| async move {
-        let Counted { connection, _open } = one.connection;
+        let Held {
+            connection, open: _open, ..
+        } = one.connection;
         connection.close().await
     });
     // Whatever goes wrong, the connections are gone afterwards.

@@ -17,6 +17,7 @@ mod database;
 mod guarded;
 mod process;
 mod redis;
+mod streaming;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use database::{Database, Kind};
 pub(crate) use guarded::at_every_home;
 pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub use process::{Process, run, run_with_input};
+pub use streaming::{Server, Streaming};
 
 /// How long anything that is waited for may take, before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -138,6 +140,7 @@ pub fn database_settings(database: Where) -> DatabaseSettings {
     };
     DatabaseSettings {
         database,
+        replicas: Vec::new(),
         pool,
         outbox: false,
     }

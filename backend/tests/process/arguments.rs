@@ -58,7 +58,7 @@ async fn without_a_secret_it_says_how_to_start() {
 
 #[tokio::test]
 async fn what_this_version_cannot_do_is_refused() {
-    for name in ["DATABASE_REPLICA_URLS", "GRPC_PORT", "EVENTS_URL"] {
+    for name in ["GRPC_PORT", "EVENTS_URL"] {
         let (code, text) = refused(&[("AUTH", "off"), (name, "something")]).await;
         assert_eq!(
             (code, text.as_str()),

@@ -5,7 +5,10 @@
 //! holds at the moment of the change.
 
 mod accounts;
+mod cluster;
+mod monitor;
 mod outbox;
+mod server;
 mod sessions;
 
 use async_trait::async_trait;
@@ -15,10 +18,11 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
-use super::pool::Pool;
-use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Note, Once, PoolStatus, Result, Store, StoreError};
+use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Note, Once, PoolStatus, Result, ServerStatus, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
+use cluster::Cluster;
+pub(crate) use server::name;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -44,31 +48,16 @@ macro_rules! noted {
 use noted;
 
 pub(super) struct Postgres {
-    options: PgConnectOptions,
     settings: PoolSettings,
-    pool: Pool<PgConnection>,
+    pool: Cluster,
     /// Whether writes leave notes.
     noting: bool,
-    /// One connection for those who read the notes, who must not wait behind requests.
-    outbox: Pool<PgConnection>,
 }
 
 impl Postgres {
-    pub(super) fn new(options: &PgConnectOptions, settings: PoolSettings, noting: bool) -> Self {
-        let options = options.clone().application_name("backend");
-        let pool = Pool::new(options.clone(), settings);
-        let one = PoolSettings {
-            max_connections: 1,
-            ..settings
-        };
-        let outbox = Pool::new(options.clone(), one);
-        Self {
-            options,
-            settings,
-            pool,
-            noting,
-            outbox,
-        }
+    pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings, noting: bool) -> Self {
+        let pool = Cluster::new(primary, replicas, settings);
+        Self { settings, pool, noting }
     }
 
     /// What was written under a key.
@@ -95,23 +84,23 @@ impl Postgres {
 
 #[async_trait]
 impl Store for Postgres {
-    async fn user(&self, id: i64, _at: At) -> Result<Option<User>> {
+    async fn user(&self, id: i64, at: At) -> Result<Option<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id = $1";
         let row = self
             .pool
-            .read(async move |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)
+            .read_at(at, async move |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)
             .await?;
         Ok(row.map(user))
     }
 
-    async fn page(&self, offset: i64, limit: i64, _at: At) -> Result<(Vec<User>, i64)> {
+    async fn page(&self, offset: i64, limit: i64, at: At) -> Result<(Vec<User>, i64)> {
         // The join keeps one row, with the count, where the page is empty.
         const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT count(*) AS total FROM users) t \
             LEFT JOIN (SELECT id, name, email, version FROM users ORDER BY id LIMIT $1 OFFSET $2) u ON true ORDER BY u.id";
         type Row = (Option<i64>, Option<String>, Option<String>, Option<i64>, i64);
         let rows: Vec<Row> = self
             .pool
-            .read(async move |c| sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(c).await)
+            .read_at(at, async move |c| sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(c).await)
             .await?;
         let total = rows.first().map_or(0, |row| row.4);
         let users = rows
@@ -120,17 +109,27 @@ impl Store for Postgres {
         Ok((users.collect(), total))
     }
 
-    async fn after(&self, id: i64, limit: i64, _at: At) -> Result<Vec<User>> {
+    async fn after(&self, id: i64, limit: i64, at: At) -> Result<Vec<User>> {
         const SQL: &str = "SELECT id, name, email, version FROM users WHERE id > $1 ORDER BY id LIMIT $2";
         let rows = self
             .pool
-            .read(async move |c| sqlx::query_as(SQL).bind(id).bind(limit).fetch_all(c).await)
+            .read_at(at, async move |c| sqlx::query_as(SQL).bind(id).bind(limit).fetch_all(c).await)
             .await?;
         Ok(rows.into_iter().map(user).collect())
     }
 
     async fn position(&self) -> Result<Option<Lsn>> {
-        Ok(None)
+        // Where records are inserted, not where they are flushed: a commit that does not wait for the disk is behind the latter. At the start of a page this is
+        // behind its header, which no replica has replayed before there is another record; then everything up to the page is enough.
+        const SQL: &str = "SELECT (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
+            WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint \
+            FROM (SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS lsn) AS log";
+        if !self.pool.has_replicas() {
+            return Ok(None);
+        }
+        let place: i64 = self.pool.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
+        // Never negative: the log does not get that long.
+        Ok(Some(Lsn(u64::try_from(place).unwrap_or(0))))
     }
 
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
@@ -225,19 +224,23 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.pool.read(async move |c| sqlx::query("SELECT 1").execute(c).await).await?;
+        self.pool
+            .read_anywhere(async move |c| sqlx::query("SELECT 1").execute(c).await)
+            .await?;
         Ok(())
     }
 
     async fn is_migrated(&self) -> Result<bool> {
         const SQL: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-        let version: Option<i64> = self.pool.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
+        let read = async move |c: &mut PgConnection| sqlx::query_scalar(SQL).fetch_one(c).await;
+        let version: Option<i64> = self.pool.read_anywhere(read).await?;
         Ok(version.is_some_and(|version| version >= migrate::newest(&MIGRATIONS)))
     }
 
     async fn migrate(&self) -> std::result::Result<(), MigrationError> {
         // Else "IF NOT EXISTS" says each time that it does exist.
-        let options = self.options.clone().options([("client_min_messages", "warning")]);
+        let options = self.pool.primary().await.map_err(|e| MigrationError::Unavailable(e.to_string()))?;
+        let options = options.clone().options([("client_min_messages", "warning")]);
         let connecting = timeout(self.settings.connect_timeout, options.connect()).await;
         let mut connection = match connecting {
             Ok(Ok(connection)) => connection,
@@ -263,15 +266,14 @@ impl Store for Postgres {
     }
 
     fn pool(&self) -> PoolStatus {
-        let (users, outbox) = (self.pool.status(), self.outbox.status());
-        PoolStatus {
-            statements: users.statements + outbox.statements,
-            ..users
-        }
+        self.pool.status()
+    }
+
+    fn servers(&self) -> Vec<ServerStatus> {
+        self.pool.servers()
     }
 
     async fn close(&self) {
-        self.outbox.close().await;
         self.pool.close().await;
     }
 }

@@ -1,0 +1,367 @@
+//! The servers of one cluster: who is asked what.
+//!
+//! Writes go to the primary, or are refused at once. Reads go to the replica with the least to do among those that are far enough, and from any server that
+//! fails, or is silent for a moment, to the next one, in the end to the primary. Without replicas there is one server, and nobody to watch over it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::monitor;
+use super::server::{Lane, Server};
+use crate::settings::PoolSettings;
+use crate::store::pool::{DEADLINE, PoolStatus};
+use crate::store::{At, Result, ServerStatus, StoreError};
+
+/// A server that is silent for so long is not waited for alone.
+const MOMENT: Duration = Duration::from_millis(150);
+/// Pause before all are tried again.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Who is what, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct View {
+    /// Each server was asked at least once.
+    pub(super) looked: bool,
+    /// Which server is written to.
+    pub(super) primary: Option<usize>,
+    /// Which cluster this is; 0 while no server has answered.
+    pub(super) system: i64,
+    /// The highest timeline seen.
+    pub(super) timeline: i64,
+}
+
+/// All servers, `DATABASE_URL`'s first.
+pub(super) struct Servers {
+    pub(super) list: Vec<Server>,
+    view: watch::Sender<View>,
+    /// Whose turn it is among equals.
+    turn: AtomicUsize,
+    /// How long a read waits for a server that can answer it.
+    patience: Duration,
+}
+
+/// The same, with those who watch over them.
+pub(super) struct Cluster {
+    servers: Arc<Servers>,
+    /// None where there are no replicas.
+    monitors: Vec<AbortHandle>,
+}
+
+/// Where a read may be done.
+#[derive(Clone, Copy)]
+enum Where {
+    At(At),
+    /// Wherever somebody answers.
+    Anywhere,
+}
+
+/// How it stands with a server, for one read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Try {
+    Possible,
+    UnderWay,
+    Failed,
+}
+
+impl Cluster {
+    pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings) -> Self {
+        let list = std::iter::once(primary).chain(replicas);
+        let servers = Arc::new(Servers {
+            list: list.map(|options| Server::new(options, settings)).collect(),
+            view: watch::Sender::new(View::default()),
+            turn: AtomicUsize::new(0),
+            patience: settings.connect_timeout,
+        });
+        let watched = if replicas.is_empty() { 0 } else { servers.list.len() };
+        let monitors = (0..watched)
+            .map(|index| tokio::spawn(monitor::watch_over(Arc::clone(&servers), index)).abort_handle())
+            .collect();
+        Self { servers, monitors }
+    }
+
+    pub(super) fn has_replicas(&self) -> bool {
+        self.servers.alone().is_none()
+    }
+
+    /// Runs one statement that changes something, at the primary. It is never repeated.
+    pub(super) async fn write<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
+        match self.servers.alone() {
+            Some(server) => server.pool.write(statement).await,
+            None => self.servers.write(Lane::Requests, statement).await,
+        }
+    }
+
+    /// Runs one statement at the primary, over a connection that requests do not wait for, nor it for them.
+    pub(super) async fn aside<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
+        match self.servers.alone() {
+            Some(server) => server.aside.write(statement).await,
+            None => self.servers.write(Lane::Aside, statement).await,
+        }
+    }
+
+    /// Runs one statement that changes nothing, at the primary.
+    pub(super) async fn read<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
+        self.read_at(At::Primary, statement).await
+    }
+
+    /// Runs one statement that changes nothing where it may be done.
+    pub(super) async fn read_at<T>(&self, at: At, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
+        match self.servers.alone() {
+            Some(server) => server.pool.read(statement).await,
+            None => self.servers.read_in_time(Where::At(at), statement).await,
+        }
+    }
+
+    /// Runs one statement at the primary or, when that is away, at any replica.
+    pub(super) async fn read_anywhere<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
+        match self.servers.alone() {
+            Some(server) => server.pool.read(statement).await,
+            None => self.servers.read_in_time(Where::Anywhere, statement).await,
+        }
+    }
+
+    /// How to reach the primary.
+    pub(super) async fn primary(&self) -> Result<&PgConnectOptions> {
+        let server = match self.servers.alone() {
+            Some(server) => server,
+            None => self.servers.primary(self.servers.looked().await)?.1,
+        };
+        Ok(&server.options)
+    }
+
+    /// All connections and statements.
+    pub(super) fn status(&self) -> PoolStatus {
+        let none = PoolStatus {
+            max: 0,
+            open: 0,
+            idle: 0,
+            statements: 0,
+        };
+        self.servers.list.iter().map(Server::status).fold(none, |a, b| PoolStatus {
+            max: a.max + b.max,
+            open: a.open + b.open,
+            idle: a.idle + b.idle,
+            statements: a.statements + b.statements,
+        })
+    }
+
+    /// Each server, where there are several.
+    pub(super) fn servers(&self) -> Vec<ServerStatus> {
+        if !self.has_replicas() {
+            return Vec::new();
+        }
+        let view = self.servers.view();
+        let newest = self.servers.list.iter().map(Server::place).max();
+        let status = |(index, server): (usize, &Server)| {
+            let primary = view.primary == Some(index);
+            ServerStatus {
+                name: server.name.clone(),
+                pool: server.status(),
+                primary,
+                healthy: primary || server.is_replica(view),
+                lag: newest.map_or(0, |newest| newest.0.saturating_sub(server.place().0)),
+            }
+        };
+        self.servers.list.iter().enumerate().map(status).collect()
+    }
+
+    /// Gives all connections back.
+    pub(super) async fn close(&self) {
+        self.stop_watching();
+        join_all(self.servers.list.iter().map(Server::close)).await;
+    }
+
+    fn stop_watching(&self) {
+        self.monitors.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop_watching();
+    }
+}
+
+impl Servers {
+    /// The only server.
+    fn alone(&self) -> Option<&Server> {
+        match self.list.as_slice() {
+            [server] => Some(server),
+            _ => None,
+        }
+    }
+
+    pub(super) fn view(&self) -> View {
+        *self.view.borrow()
+    }
+
+    /// Makes a new view of the old one.
+    pub(super) fn change(&self, make: impl FnOnce(View) -> View) {
+        let mut before = None;
+        self.view.send_if_modified(|view| {
+            let next = make(*view);
+            before = (next != *view).then_some(*view);
+            *view = next;
+            before.is_some()
+        });
+        let view = self.view();
+        if before.is_some_and(|before| before.primary != view.primary) {
+            match view.primary.and_then(|index| self.list.get(index)) {
+                Some(server) => info!("writes go to {}, timeline {}", server.name, view.timeline),
+                None => warn!("there is no primary on timeline {}: writes are refused", view.timeline),
+            }
+        }
+    }
+
+    /// The view, as soon as there is one.
+    async fn looked(&self) -> View {
+        let view = self.view();
+        if view.looked {
+            return view;
+        }
+        let mut views = self.view.subscribe();
+        // Whoever has not answered by then does not take part.
+        let _ = timeout(self.patience, views.wait_for(|view| view.looked)).await;
+        self.view()
+    }
+
+    fn primary(&self, view: View) -> Result<(usize, &Server)> {
+        let server = view.primary.and_then(|index| Some((index, self.list.get(index)?)));
+        server.ok_or_else(|| StoreError::Unavailable("there is no primary".into()))
+    }
+
+    /// Gives up when `index` is no longer the primary.
+    async fn while_primary<T>(&self, index: usize, statement: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut views = self.view.subscribe();
+        tokio::select! {
+            biased;
+            outcome = statement => outcome,
+            _ = views.wait_for(|view| view.primary != Some(index)) => Err(StoreError::Unavailable("the primary went away".into())),
+        }
+    }
+
+    async fn write<T>(&self, lane: Lane, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
+        let view = self.looked().await;
+        let (index, server) = self.primary(view)?;
+        let outcome = self.while_primary(index, server.write(lane, view, statement)).await;
+        match outcome {
+            Ok(Some(value)) => return Ok(value),
+            // Also what a primary says that has become a standby.
+            Ok(None) | Err(StoreError::Unavailable(_)) => server.wanted.notify_one(),
+            Err(_) => {}
+        }
+        outcome?.ok_or_else(|| StoreError::Unavailable(format!("{} is not the primary", server.name)))
+    }
+
+    async fn read_in_time<T>(&self, place: Where, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
+        let too_slow = |_| Err(StoreError::Unavailable(format!("no answer within {DEADLINE:?}")));
+        timeout(DEADLINE, self.read(place, statement)).await.unwrap_or_else(too_slow)
+    }
+
+    async fn read<T>(&self, place: Where, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
+        let started = Instant::now();
+        self.looked().await;
+        let mut tries = vec![Try::Possible; self.list.len()];
+        let mut under_way = FuturesUnordered::new();
+        let mut failure = None;
+        loop {
+            let view = self.view();
+            if let Some((index, server)) = self.next(place, view, &tries) {
+                if let Some(one) = tries.get_mut(index) {
+                    *one = Try::UnderWay;
+                }
+                let statement = statement.clone();
+                under_way.push(async move { (index, server, self.ask(index, server, place, view, statement).await) });
+            } else {
+                // Those who failed may be better now.
+                tries
+                    .iter_mut()
+                    .filter(|one| **one == Try::Failed)
+                    .for_each(|one| *one = Try::Possible);
+                if under_way.is_empty() {
+                    if started.elapsed() >= self.patience {
+                        return Err(failure.unwrap_or_else(|| StoreError::Unavailable("no server is far enough".into())));
+                    }
+                    self.list.iter().for_each(|server| server.wanted.notify_one());
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                Some((index, server, outcome)) = under_way.next() => {
+                    let primary = view.primary == Some(index);
+                    match outcome {
+                        Ok(Some(value)) => return Ok(value),
+                        Ok(None) => server.wanted.notify_one(),
+                        Err(e @ StoreError::Unavailable(_)) => {
+                            failure = Some(e);
+                            server.doubt();
+                        }
+                        Err(e) if primary => return Err(e),
+                        Err(e) => failure = Some(e),
+                    }
+                    if let Some(one) = tries.get_mut(index) {
+                        *one = Try::Failed;
+                    }
+                }
+                () = sleep(MOMENT) => {
+                    let silent = self.list.iter().zip(&tries).filter(|(server, one)| **one == Try::UnderWay && !server.was_heard_within(MOMENT));
+                    silent.for_each(|(server, _)| server.doubt());
+                }
+            }
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        index: usize,
+        server: &Server,
+        place: Where,
+        view: View,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone,
+    ) -> Result<Option<T>> {
+        match place {
+            Where::Anywhere => server.read_any(statement).await,
+            Where::At(At::Replayed(lsn)) if view.primary != Some(index) => server.read_replayed(lsn, view, statement).await,
+            Where::At(_) => self.while_primary(index, server.read_newest(view, statement)).await,
+        }
+    }
+
+    /// Whom to ask now.
+    fn next(&self, place: Where, view: View, tries: &[Try]) -> Option<(usize, &Server)> {
+        let possible = |index: usize| tries.get(index) == Some(&Try::Possible);
+        let primary = self.primary(view).ok().filter(|(index, _)| possible(*index));
+        let replica = |enough: &dyn Fn(&Server) -> bool| {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            (0..self.list.len())
+                .map(|index| turn.wrapping_add(index) % self.list.len())
+                .filter(|index| possible(*index) && view.primary != Some(*index))
+                .filter_map(|index| Some((index, self.list.get(index)?)))
+                .filter(|(_, server)| server.is_replica(view) && enough(server))
+                .min_by_key(|(_, server)| server.load())
+        };
+        match place {
+            Where::At(At::Primary) => primary,
+            Where::Anywhere => primary.or_else(|| replica(&|_| true)),
+            Where::At(At::Replayed(lsn)) => replica(&|server| {
+                let enough = server.place() >= lsn;
+                if !enough {
+                    // For the next one who asks.
+                    server.wanted.notify_one();
+                }
+                enough
+            })
+            .or(primary),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Servers that hang, die, come back, and take each other's place, while others read and write.
+
+use std::time::{Duration, Instant};
+
+use backend::store::{At, Store, StoreError};
+use serde_json::json;
+
+use crate::common::{Ask, Server, Streaming, http_settings, problem, serve, until};
+use crate::load::{Load, create, position};
+
+fn is_healthy(store: &dyn Store, server: &Server) -> bool {
+    store.servers().iter().any(|one| one.name == server.name() && one.healthy)
+}
+
+fn is_primary(store: &dyn Store, server: &Server) -> bool {
+    store.servers().iter().any(|one| one.name == server.name() && one.primary)
+}
+
+#[tokio::test]
+async fn a_killed_replica_costs_nothing() {
+    let mut cluster = Streaming::start(2).await;
+    let store = cluster.ready().await;
+    let load = Load::start(cluster.store(), cluster.ready().await).await;
+    for dead in [0, 1] {
+        load.reads().await;
+        cluster.replicas[dead].kill();
+        load.reads().await;
+        load.writes().await;
+        until("it to be missed", async || !is_healthy(store.as_ref(), &cluster.replicas[dead])).await;
+        load.reads().await;
+    }
+    for dead in [0, 1] {
+        cluster.replicas[dead].restart().await;
+    }
+    until("both to be used again", async || {
+        store.servers().iter().all(|server| server.healthy)
+    })
+    .await;
+    load.reads().await;
+    load.finish(store.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_hanging_replica_costs_nothing() {
+    let cluster = Streaming::start(1).await;
+    let store = cluster.ready().await;
+    let load = Load::start(cluster.store(), cluster.ready().await).await;
+    load.reads().await;
+    cluster.replicas[0].freeze();
+    load.reads().await;
+    load.writes().await;
+    until("it to be missed", async || !is_healthy(store.as_ref(), &cluster.replicas[0])).await;
+    load.reads().await;
+    cluster.replicas[0].thaw();
+    until("it to be used again", async || is_healthy(store.as_ref(), &cluster.replicas[0])).await;
+    load.reads().await;
+    load.finish(store.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_restart_of_the_primary_costs_only_writes() {
+    let mut cluster = Streaming::start(2).await;
+    let store = cluster.ready().await;
+    let load = Load::start(cluster.store(), cluster.ready().await).await;
+    for _ in 0..2 {
+        load.reads().await;
+        load.writes().await;
+        cluster.primary.stop().await;
+        load.reads().await;
+        until("it to be missed", async || !is_primary(store.as_ref(), &cluster.primary)).await;
+        let started = Instant::now();
+        assert!(matches!(create(store.as_ref(), 1_000_000).await, Err(StoreError::Unavailable(_))));
+        assert!(started.elapsed() < Duration::from_secs(2), "it is known: {:?}", started.elapsed());
+        load.reads().await;
+        cluster.primary.restart().await;
+        load.writes().await;
+        load.reads().await;
+    }
+    load.finish(store.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_hanging_primary_costs_only_writes() {
+    let cluster = Streaming::start(1).await;
+    let store = cluster.ready().await;
+    let load = Load::start(cluster.store(), cluster.ready().await).await;
+    load.writes().await;
+    load.stop_writing();
+    load.reads().await;
+    cluster.primary.freeze();
+    load.reads().await;
+    // While it is only silent, a write waits for it; and no longer than until it is missed.
+    let started = Instant::now();
+    assert!(matches!(create(store.as_ref(), 1_000_000).await, Err(StoreError::Unavailable(_))));
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    load.reads().await;
+    cluster.primary.thaw();
+    until("writes to be done again", async || create(store.as_ref(), 1_000_001).await.is_ok()).await;
+    load.finish(store.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_promoted_replica_is_written_to_and_the_old_primary_never_again() {
+    let mut cluster = Streaming::start(2).await;
+    let (store, settings) = (cluster.ready().await, cluster.settings());
+    let addr = serve(cluster.ready().await, &http_settings()).await;
+    let load = Load::start(cluster.store(), cluster.ready().await).await;
+    load.writes().await;
+    load.stop_writing();
+    load.reads().await;
+    // Replication is not synchronous here: what was not sent yet would be lost with the primary.
+    let place = cluster.primary.place().await;
+    for replica in &cluster.replicas {
+        until("the replica to be so far", async || replica.place().await >= place).await;
+    }
+    cluster.primary.kill();
+    until("it to be missed", async || !is_primary(store.as_ref(), &cluster.primary)).await;
+
+    let refused = Ask::new(addr, "POST", "/users")
+        .json(&json!({"name": "a", "email": "a@example.com"}))
+        .await;
+    problem(&refused, 503);
+    assert_eq!(refused.header("retry-after"), "1");
+    for path in ["/health", "/ready"] {
+        assert_eq!(Ask::new(addr, "GET", path).await.status, 200, "reads are still answered");
+    }
+    assert!(
+        store.user(1, At::Primary).await.is_err(),
+        "nobody knows whether a replica has the last write"
+    );
+    load.reads().await;
+
+    // One is promoted, and the other one made to follow it.
+    let [promoted, other] = cluster.replicas.as_mut_slice() else {
+        panic!("there are two")
+    };
+    promoted.execute("SELECT pg_promote()").await;
+    until("writes to be done again", async || create(store.as_ref(), 1_000_000).await.is_ok()).await;
+    assert!(is_primary(store.as_ref(), promoted));
+    let follow = format!("ALTER SYSTEM SET primary_conninfo = '{}'", promoted.url());
+    other.execute(&follow).await;
+    other.execute("SELECT pg_reload_conf()").await;
+    until("the other replica to be used", async || is_healthy(store.as_ref(), other)).await;
+    load.reads().await;
+
+    // The old one comes back, and believes to be the primary.
+    cluster.primary.restart().await;
+    let count = "SELECT count(*) FROM users";
+    let (before, sent) = (cluster.primary.number(count).await, store.servers()[0].pool.statements);
+    let newcomer = backend::store::open(&settings);
+    for n in 0..20 {
+        let id = create(store.as_ref(), 2_000_000 + n).await.expect("there is a primary");
+        create(newcomer.as_ref(), 3_000_000 + n).await.expect("there is a primary");
+        let place = At::Replayed(position(newcomer.as_ref()).await.expect("there is a primary"));
+        assert!(store.user(id, place).await.expect("it is answered").is_some());
+        assert!(newcomer.user(id, At::Primary).await.expect("it is answered").is_some());
+    }
+    assert_eq!(cluster.primary.number(count).await, before);
+    assert_eq!(store.servers()[0].pool.statements, sent);
+    assert_eq!(newcomer.servers()[0].pool.statements, 0);
+
+    // Made anew as a replica of the new one, it is read from.
+    let again = cluster.folder("again");
+    cluster.replicas[0].backup(&again).await;
+    cluster.primary.replace(again).await;
+    until("it to be used as a replica", async || is_healthy(store.as_ref(), &cluster.primary)).await;
+    let place = At::Replayed(position(store.as_ref()).await.expect("there is a primary"));
+    until("an answer of it", async || {
+        store.user(1, place).await.expect("it is answered");
+        store.servers()[0].pool.statements > sent
+    })
+    .await;
+    load.reads().await;
+    load.finish(store.as_ref()).await;
+}
