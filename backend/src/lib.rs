@@ -10,7 +10,8 @@
 //! | [`auth`] | passwords, tokens, sessions |
 //! | [`store`] | SQL and Redis |
 //!
-//! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there) and [`log`].
+//! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there), [`log`] and [`trace`] (what a
+//! collector is told).
 
 pub mod auth;
 pub mod error;
@@ -20,4 +21,5 @@ pub mod log;
 pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod trace;
 pub mod users;
