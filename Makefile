@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BUILD_PACKAGES = cmake g++
 TEST_PACKAGES  = $(BUILD_PACKAGES) postgresql redis-server curl dnsmasq-base python3-venv
-BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk
+BENCH_PACKAGES = $(BUILD_PACKAGES) nginx haproxy varnish wrk postgresql redis-server nodejs npm python3-venv
 SUITE_PACKAGES = nodejs npm
 FUZZ_SECONDS  ?= 60
 SUITE         ?=
@@ -46,9 +46,10 @@ fuzz: ## look for inputs that break the readers of HTTP/1.1; FUZZ_SECONDS (60) i
 	@scripts/install.sh $(BUILD_PACKAGES)
 	@CARGO=$(CARGO) FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
-bench: build ## lb beside nginx, HAProxy and what else is installed; writes benches/RESULTS.md (ARGS=--quick: a first look)
+bench: build ## lb beside nginx, HAProxy and what else is installed, backend beside Express and FastAPI; writes benches/RESULTS.md (ARGS=--quick: a first look)
 	@scripts/install.sh $(BENCH_PACKAGES)
-	@$(CARGO) run --release --locked -p lb-benches --bin compare -- $(ARGS)
+	@$(CARGO) build --release --locked -p lb-benches --bin compare
+	@tests/with-servers.sh $(or $(CARGO_TARGET_DIR),target)/release/compare $(ARGS)
 
 clean: ## what was built, and the data of `make run`
 	@$(CARGO) clean

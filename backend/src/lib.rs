@@ -11,7 +11,8 @@
 //! | [`cache`] | what of the users is in Redis, and whether it may be believed |
 //! | [`store`] | SQL and Redis |
 //!
-//! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there) and [`log`].
+//! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there), [`log`] and [`trace`] (what a
+//! collector is told).
 
 pub mod auth;
 pub mod cache;
@@ -23,4 +24,5 @@ pub mod log;
 pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod trace;
 pub mod users;

@@ -6,7 +6,7 @@
 //! 1. For the drain delay `/ready` answers 503 and everything else is served as before, but with `Connection: close` and `X-LB-Drain: 1`: whoever
 //!    balances the load learns that this server is going, and no connection is left on which a request could cross with its end.
 //! 2. It stops accepting, and lets what is under way finish. Idle connections are closed.
-//! 3. It closes its connections to the database.
+//! 3. It closes its connections to the database, and hands the last spans to the collector, if there is one.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,6 +17,7 @@ use anyhow::Context;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
@@ -27,6 +28,7 @@ use crate::http::{App, Service};
 use crate::log::Log;
 use crate::settings::{AuthSettings, Settings, Who};
 use crate::store::{self, MigrationError, Redis, Sessions, Store};
+use crate::trace::Traces;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -44,6 +46,7 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(600);
 
 /// Serves until `stop` says why to stop.
 pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
+    raise_limit_of_files();
     let (host, port) = (settings.host.as_str(), settings.port);
     let listener = listen(host, port)
         .await
@@ -60,7 +63,9 @@ pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'st
         .transpose()?;
     let cache = settings.redis.filter(|_| settings.database.outbox);
     let cache = cache.map(|redis| Arc::new(Cache::start(redis, Arc::clone(&store), settings.http.cache_ttl)));
-    let app = Arc::new(App::new(Arc::clone(&store), auth, cache, &settings.http, log));
+    let traces = settings.trace.as_ref().map(Traces::start).transpose()?;
+    let app = App::new(Arc::clone(&store), auth, cache, &settings.http, log).traced(traces.as_ref().map(Traces::tracer));
+    let app = Arc::new(app);
     let drain = async {
         let why = stop.await;
         info!(drain_delay = ?settings.drain_delay, "stopping because of {why}");
@@ -80,8 +85,20 @@ pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'st
         () = &mut served => {}
     }
     store.close().await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     info!("stopped");
     Ok(())
+}
+
+/// A connection is a file, and the usual limit of 1024 is one that every process may raise to what the administrator allows.
+fn raise_limit_of_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit { current: maximum, maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        warn!("cannot raise the limit of open files: {e}");
+    }
 }
 
 /// Brings the schema up to date, as soon as there is a database.

@@ -33,10 +33,20 @@ pub enum Case {
     Servers(usize),
     /// As [`Case::HitMany`], over so many keys.
     Keys(usize),
+    /// One user of the API at a time, in turns.
+    ApiUser,
+    /// The first ten users of the API, and how many there are.
+    ApiList,
 }
+
+/// The name of both cases of the API together.
+const API: &str = "api";
 
 /// Keys of [`Case::HitMany`].
 pub const KEYS: usize = 10_000;
+
+/// Users of [`Case::ApiUser`] that are asked for, of all that there are: so few that even a slow server has seen each of them soon.
+const USERS: usize = 1_000;
 
 /// Servers of every case but [`Case::Servers`].
 pub const SERVERS: usize = 3;
@@ -58,7 +68,7 @@ pub enum Work {
 
 impl Case {
     /// All of them, in the order of the table.
-    pub fn all() -> [Case; 19] {
+    pub fn all() -> [Case; 21] {
         use Case::*;
         [
             Proxy,
@@ -80,6 +90,8 @@ impl Case {
             Keys(1000),
             Keys(10_000),
             Keys(100_000),
+            ApiUser,
+            ApiList,
         ]
     }
 
@@ -100,6 +112,8 @@ impl Case {
             Case::Slowloris => "slowloris".into(),
             Case::Servers(count) => format!("servers-{count}"),
             Case::Keys(count) => format!("keys-{count}"),
+            Case::ApiUser => "api-user".into(),
+            Case::ApiList => "api-list".into(),
         }
     }
 
@@ -120,6 +134,8 @@ impl Case {
             Case::Slowloris => "proxied, 1 KiB, beside 5,000 slow sockets".into(),
             Case::Servers(count) => format!("proxied, 1 KiB, {count} servers"),
             Case::Keys(count) => format!("cache hit, 1 KiB, {count} keys"),
+            Case::ApiUser => "GET /users/{id}".into(),
+            Case::ApiList => "GET /users?page=1&limit=10".into(),
         }
     }
 
@@ -174,20 +190,35 @@ impl Case {
         match self {
             Case::HitMany => Some(KEYS),
             Case::Keys(count) => Some(count),
+            Case::ApiUser => Some(USERS),
             _ => None,
         }
     }
 
-    /// The path that is asked for.
-    pub fn path(self) -> &'static str {
-        if self == Case::Large { "/1m" } else { "/1k" }
+    /// Whether servers of the users API are compared, and no proxies.
+    pub fn api(self) -> bool {
+        matches!(self, Case::ApiUser | Case::ApiList)
     }
 
-    /// The case of that name.
-    pub fn parse(name: &str) -> anyhow::Result<Case> {
-        match Case::all().into_iter().find(|case| case.name() == name) {
-            Some(case) => Ok(case),
-            None => bail!("unknown case {name:?}: expected one of {}", Case::all().map(Case::name).join(", ")),
+    /// The path that is asked for; with a key behind it, where there are several.
+    pub fn path(self) -> &'static str {
+        match self {
+            Case::Large => "/1m",
+            Case::HitMany | Case::Keys(_) => "/1k?key=",
+            Case::ApiUser => "/users/",
+            Case::ApiList => "/users?page=1&limit=10",
+            _ => "/1k",
         }
+    }
+
+    /// The case of that name, or those of a name for several.
+    pub fn parse(name: &str) -> anyhow::Result<Vec<Case>> {
+        let is_named = |case: &Case| case.name() == name || (name == API && case.api());
+        let found: Vec<Case> = Case::all().into_iter().filter(is_named).collect();
+        if found.is_empty() {
+            let known = Case::all().map(Case::name).join(", ");
+            bail!("unknown case {name:?}: expected one of {known}, or {API} for both of the API");
+        }
+        Ok(found)
     }
 }

@@ -13,7 +13,7 @@ pub const TOO_MUCH: f64 = 0.05;
 /// Looks at both cores from its start on.
 pub struct Watch {
     proxy: u32,
-    origin: u32,
+    others: Vec<u32>,
     start: Instant,
     earlier: [Use; 2],
 }
@@ -26,20 +26,20 @@ struct Use {
 }
 
 impl Watch {
-    /// Begins, with the processes of the proxy and of the origin; this program and the loads that it waits for are counted too.
-    pub fn start(proxy: u32, origin: u32) -> anyhow::Result<Watch> {
+    /// Begins, with the processes of the proxy and those of what is behind it; this program and the loads that it waits for are counted too.
+    pub fn start(proxy: u32, others: Vec<u32>) -> anyhow::Result<Watch> {
         Ok(Watch {
             proxy,
-            origin,
             start: Instant::now(),
-            earlier: now(proxy, origin)?,
+            earlier: now(proxy, &others)?,
+            others,
         })
     }
 
     /// The part of the worse core that went to others.
     pub fn foreign(&self) -> anyhow::Result<f64> {
         let elapsed = self.start.elapsed().as_secs_f64();
-        let later = now(self.proxy, self.origin)?;
+        let later = now(self.proxy, &self.others)?;
         let shares = self.earlier.iter().zip(later).map(|(earlier, later)| {
             let (all, ours) = (later.all.saturating_sub(earlier.all), later.ours.saturating_sub(earlier.ours));
             all.saturating_sub(ours).as_secs_f64() / elapsed
@@ -49,7 +49,7 @@ impl Watch {
 }
 
 /// The proxy's core, then that of the load.
-fn now(proxy: u32, origin: u32) -> anyhow::Result<[Use; 2]> {
+fn now(proxy: u32, others: &[u32]) -> anyhow::Result<[Use; 2]> {
     // Loads that are over: those that this program has waited for, in hundredths of a second.
     let stat = fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
@@ -66,6 +66,7 @@ fn now(proxy: u32, origin: u32) -> anyhow::Result<[Use; 2]> {
         let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
         Duration::from_nanos(number(&text, 0))
     });
+    let behind = others.iter().map(|pid| Ok(cpu(*pid)?.total)).sum::<anyhow::Result<Duration>>()?;
     Ok([
         Use {
             all: all(PROXY_CORE),
@@ -73,7 +74,7 @@ fn now(proxy: u32, origin: u32) -> anyhow::Result<[Use; 2]> {
         },
         Use {
             all: all(LOAD_CORE),
-            ours: this.sum::<Duration>() + waited + cpu(origin)?.total,
+            ours: this.sum::<Duration>() + waited + behind,
         },
     ])
 }

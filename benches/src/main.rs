@@ -6,6 +6,7 @@
 //! `benches/README.md` says what each case is and how to read the result.
 #![allow(clippy::print_stdout)]
 
+mod api;
 mod case;
 mod certificate;
 mod disturbance;
@@ -43,7 +44,7 @@ struct Args {
     /// Connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Which cases [default: all]
+    /// Which cases; api stands for both of the API [default: all]
     #[arg(long = "case", alias = "cases", value_delimiter = ',', value_name = "NAME")]
     cases: Vec<String>,
     /// Which peers [default: all that are installed]
@@ -55,6 +56,9 @@ struct Args {
     /// The lb to measure
     #[arg(long, default_value = "target/release/lb")]
     lb: PathBuf,
+    /// The backend to measure
+    #[arg(long, default_value = "target/release/backend")]
+    backend: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -73,16 +77,30 @@ fn main() -> anyhow::Result<()> {
         return origin::run(port);
     }
     let everything = args.cases.is_empty() && args.peers.is_empty() && !args.quick;
-    let cases = if args.cases.is_empty() {
+    let mut cases = if args.cases.is_empty() {
         Case::all().to_vec()
     } else {
-        args.cases.iter().map(|name| Case::parse(name)).collect::<anyhow::Result<_>>()?
+        args.cases
+            .iter()
+            .map(|name| Case::parse(name))
+            .collect::<anyhow::Result<Vec<_>>>()?
+            .concat()
     };
-    let (peers, absent) = peers::installed(&args.lb, &args.peers)?;
+    let api_named = cases.iter().all(|case| case.api());
+    let api = if cases.iter().any(|case| case.api()) {
+        api::Api::find(&args.backend, api_named)?
+    } else {
+        None
+    };
+    if api.is_none() {
+        cases.retain(|case| !case.api());
+    }
+    let (peers, absent) = peers::installed(&args.lb, api.as_ref(), &args.peers)?;
     let open_files = machine::prepare()?;
     let once = if args.quick { 1 } else { 3 };
     let mut bench = Bench::start(
         peers,
+        api,
         !args.peers.is_empty(),
         args.rounds.unwrap_or(once),
         args.seconds.unwrap_or(once as u64),

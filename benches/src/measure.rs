@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::disturbance::TOO_MUCH;
 use crate::load::Load;
 
@@ -96,7 +98,7 @@ impl Cpu {
 }
 
 /// The process and its descendants.
-fn family(pid: u32) -> Vec<u32> {
+pub fn family(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
     let mut next = 0;
     while next < all.len() {
@@ -113,7 +115,13 @@ fn family(pid: u32) -> Vec<u32> {
 pub fn cpu(pid: u32) -> anyhow::Result<Cpu> {
     let mut used = Cpu::default();
     for member in family(pid) {
-        for task in fs::read_dir(format!("/proc/{member}/task"))?.flatten() {
+        let tasks = match fs::read_dir(format!("/proc/{member}/task")) {
+            Ok(tasks) => tasks,
+            // One that the process had started, and that has ended meanwhile.
+            Err(_) if member != pid => continue,
+            Err(e) => return Err(e).with_context(|| format!("process {pid} is gone")),
+        };
+        for task in tasks.flatten() {
             let schedstat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             used.total += Duration::from_nanos(number(&schedstat, 0));
         }

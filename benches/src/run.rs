@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use crate::api::{self, Api};
 use crate::case::{Case, SERVERS, Work};
 use crate::certificate::Certificate;
 use crate::disturbance::{TOO_MUCH, Watch};
@@ -51,6 +52,8 @@ pub struct Bench {
     pub results: Vec<(Case, Vec<Vec<Sample>>)>,
     origin: Origin,
     local_origin: LocalOrigin,
+    /// What the servers of the API stand on, where they are compared.
+    api: Option<Api>,
     /// How many attacks there were.
     attacks: u8,
     /// How many more samples may be taken again.
@@ -62,7 +65,15 @@ pub struct Bench {
 
 impl Bench {
     /// Makes ready what all cases need.
-    pub fn start(peers: Peers, named: bool, rounds: usize, seconds: u64, connections: usize, open_files: u64) -> anyhow::Result<Bench> {
+    pub fn start(
+        peers: Peers,
+        api: Option<Api>,
+        named: bool,
+        rounds: usize,
+        seconds: u64,
+        connections: usize,
+        open_files: u64,
+    ) -> anyhow::Result<Bench> {
         if rounds == 0 || seconds == 0 || connections == 0 {
             bail!("expected at least one round, one second and one connection");
         }
@@ -80,6 +91,7 @@ impl Bench {
             results: Vec::new(),
             origin: Origin::start()?,
             local_origin: LocalOrigin::listen(SERVERS as u8)?,
+            api,
             attacks: 0,
             again: AGAIN,
             certificate: Certificate::make(folder.path())?,
@@ -136,7 +148,26 @@ impl Bench {
                 running.extend(process.map(|process| (place, process)));
             }
         }
+        if case.api() {
+            self.answer_alike(case, &running)?;
+        }
         Ok(running)
+    }
+
+    /// Servers of the API are compared only if they do the same.
+    fn answer_alike(&self, case: Case, running: &[(usize, Running)]) -> anyhow::Result<()> {
+        let path = format!("{}{}", case.path(), case.keys().map_or("", |_| "7"));
+        let mut first = None;
+        for (place, process) in running {
+            let name = self.peers[*place].name();
+            let body = api::body(process.port, &path).with_context(|| format!("{name}: GET {path}"))?;
+            let (expected, by) = first.get_or_insert_with(|| (body.clone(), name));
+            if *expected != body {
+                let [expected, body] = [&*expected, &body].map(|body| String::from_utf8_lossy(body));
+                bail!("GET {path}: expected the same from all; {by} answers\n{expected}\nand {name}\n{body}");
+            }
+        }
+        Ok(())
     }
 
     /// The cache is filled and the code is warm before anything counts.
@@ -167,7 +198,11 @@ impl Bench {
         let mut best: Option<Sample> = None;
         let mut left = AGAIN_EACH;
         loop {
-            let watch = Watch::start(process.pid(), self.origin.pid())?;
+            let others = match &self.api {
+                Some(api) if case.api() => api.processes.to_vec(),
+                _ => vec![self.origin.pid()],
+            };
+            let watch = Watch::start(process.pid(), others)?;
             let mut sample = self.measure(case, process)?;
             sample.foreign = watch.foreign()?;
             println!("  {label} {sample}");

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::access_log;
 use crate::client::{self, Request, Response};
 use crate::ports::Port;
 use crate::process::{Process, Signal, Stdout, binary};
@@ -87,6 +88,11 @@ impl Backend {
         self.port.address()
     }
 
+    /// What it has logged so far.
+    pub fn log_lines(&self) -> Vec<Value> {
+        access_log::parse(&self.process.stdout())
+    }
+
     /// `kill -9`.
     pub fn crash(&mut self) {
         self.process.crash();
@@ -140,6 +146,8 @@ fn launch(name: &str, port: &Port, folder: &Path, environment: &[(String, String
         "GRPC_PORT",
         "EVENTS_URL",
         "JWT_SECRET",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     ] {
         command.env_remove(variable);
     }

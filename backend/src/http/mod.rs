@@ -43,6 +43,7 @@ use crate::error::Problem;
 use crate::log::Log;
 use crate::settings::{HttpSettings, Who};
 use crate::store::{Note, Store};
+use crate::trace::Tracer;
 use caching::Caching;
 use metrics::Metrics;
 
@@ -58,6 +59,8 @@ pub struct App {
     cors: Option<tower_http::cors::CorsLayer>,
     trusted_proxies: Vec<IpNet>,
     metrics: Metrics,
+    /// Where spans are exported.
+    tracer: Option<Tracer>,
     log: Log,
     draining: AtomicBool,
 }
@@ -74,9 +77,16 @@ impl App {
             cors: cors::layer(&settings.cors),
             trusted_proxies: settings.trusted_proxies.clone(),
             metrics: Metrics::new(),
+            tracer: None,
             log,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// The same, with a span for each request.
+    #[must_use]
+    pub fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// From now on `/ready` answers 503, every answer says that this server leaves, and connections are closed after theirs.

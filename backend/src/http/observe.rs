@@ -1,4 +1,4 @@
-//! Around every request: its ID, where it came from, its line in the log, its metrics, and what all answers have in common.
+//! Around every request: its ID, where it came from, its line in the log, its metrics, its span, and what all answers have in common.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{App, Peer, body, client, security};
 use crate::error::Problem;
 use crate::log::RequestLine;
+use crate::trace::{self, FutureExt, RequestSpan, TraceId};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,7 +32,10 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     request.extensions_mut().insert(Client(entry.client));
     let version = request.version();
     let mut response = match body::refuse_announced(request).await {
-        Ok(request) => next.run(request).await,
+        Ok(request) => match &entry.span {
+            Some(span) => next.run(request).with_context(span.context()).await,
+            None => next.run(request).await,
+        },
         Err(problem) => problem.into_response(),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
@@ -68,6 +72,8 @@ struct Entry<'a> {
     app: &'a App,
     started: Instant,
     request_id: Cow<'static, str>,
+    trace_id: Option<TraceId>,
+    span: Option<RequestSpan>,
     client: IpAddr,
     method: Method,
     uri: Uri,
@@ -87,18 +93,28 @@ impl<'a> Entry<'a> {
             .filter(|_| trusted)
             .and_then(|id| id.to_str().ok())
             .filter(|id| is_sane(id));
+        let client = if trusted {
+            client::behind(peer, &app.trusted_proxies, headers)
+        } else {
+            peer
+        };
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let parent = trace::parent(headers);
+        let template = route.as_ref().map(MatchedPath::as_str);
+        let span = app
+            .tracer
+            .as_ref()
+            .map(|tracer| RequestSpan::begin(tracer, parent, request, template, client));
         Self {
             app,
             started: Instant::now(),
             request_id: given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned).into(),
-            client: if trusted {
-                client::behind(peer, &app.trusted_proxies, headers)
-            } else {
-                peer
-            },
+            trace_id: span.as_ref().map(RequestSpan::trace_id).or(parent.map(|parent| parent.trace)),
+            span,
+            client,
             method: request.method().clone(),
             uri: request.uri().clone(),
-            route: request.extensions().get::<MatchedPath>().cloned(),
+            route,
             status: CLIENT_GONE,
             error: None,
         }
@@ -114,8 +130,12 @@ impl Drop for Entry<'_> {
         let duration = self.started.elapsed();
         let route = self.route.as_ref().map(MatchedPath::as_str);
         self.app.metrics.request(&self.method, route, self.status, duration);
+        if let Some(span) = &self.span {
+            span.end(self.status, self.error.as_deref());
+        }
         self.app.log.request(&RequestLine {
             request_id: &self.request_id,
+            trace_id: self.trace_id,
             client: self.client,
             method: self.method.as_str(),
             path: self.uri.path(),

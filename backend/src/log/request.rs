@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use opentelemetry::trace::TraceId;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,6 +14,9 @@ use time::format_description::well_known::Rfc3339;
 pub struct RequestLine<'a> {
     /// From `X-Request-ID`, or made up.
     pub request_id: &'a str,
+    /// From `traceparent`, or made up where spans are exported.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub trace_id: Option<TraceId>,
     /// Who asked, as far as trusted proxies tell.
     pub client: IpAddr,
     /// The method, as sent.
@@ -31,6 +35,13 @@ pub struct RequestLine<'a> {
 
 fn milliseconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(in_milliseconds(*duration))
+}
+
+fn text<S: serde::Serializer>(id: &Option<TraceId>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.collect_str(id),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// To the microsecond.
@@ -87,6 +98,9 @@ impl RequestLine<'_> {
             bytes,
             "{now} {level:>5} {method} {path} {status} {ms} ms client={client} request_id={request_id}"
         );
+        if let Some(trace_id) = self.trace_id {
+            let _ = write!(bytes, " trace_id={trace_id}");
+        }
         if let Some(error) = self.error {
             let _ = write!(bytes, " error={error:?}");
         }
@@ -109,6 +123,7 @@ mod tests {
         let client = IpAddr::from([192, 0, 2, 1]);
         RequestLine {
             request_id: "r-1",
+            trace_id: None,
             client,
             method: "GET",
             path,
@@ -127,7 +142,19 @@ mod tests {
         assert_eq!(value["duration_ms"], 1.5);
         assert_eq!(value["client"], "192.0.2.1");
         assert_eq!(value["level"], "INFO");
-        assert!(value.get("error").is_none());
+        assert!(value.get("error").is_none() && value.get("trace_id").is_none());
+    }
+
+    #[test]
+    fn a_trace_is_named_as_everybody_writes_it() {
+        let line = RequestLine {
+            trace_id: TraceId::from_hex("0bf92f3577b34da6a3ce929d0e0e4736").ok(),
+            ..line("/x")
+        };
+        let value: serde_json::Value = serde_json::from_slice(&line.json()).expect("JSON");
+        assert_eq!(value["trace_id"], "0bf92f3577b34da6a3ce929d0e0e4736");
+        let text = String::from_utf8(line.pretty()).expect("text");
+        assert!(text.contains(" trace_id=0bf92f3577b34da6a3ce929d0e0e4736"), "{text}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ Not supported by this version, which refuses to start when one of them is set:
 Everybody who is to log in needs JWT_SECRET, the same at every server. The first administrator comes from `backend create-admin`.
 
 Durations are written with their unit: 250ms, 2s, 5m, 1h.
+Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, and nowhere without it; the other OTEL_ variables mean what they always do.
 SIGTERM and SIGINT: /ready answers 503 for DRAIN_DELAY, then what is under way is finished.
 
 Example:

@@ -4,6 +4,7 @@
 //! checks everything and touches nothing: no file, no socket, no name look-up.
 
 mod args;
+mod trace;
 mod value;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tracing::level_filters::LevelFilter;
 
 pub use args::{Cli, Command, CreateAdminArgs, DatabaseArgs, LogArgs, MigrateArgs, ServeArgs};
+pub use trace::TraceSettings;
 
 use crate::users::{Email, Name};
 
@@ -43,6 +45,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// How long requests are still accepted once the process was told to stop.
     pub drain_delay: Duration,
+    /// Where traces go, if they go anywhere.
+    pub trace: Option<TraceSettings>,
     /// The log.
     pub log: LogSettings,
 }
@@ -190,6 +194,7 @@ impl Settings {
         let trusted_proxies = check.value("TRUSTED_PROXIES", &args.trusted_proxies, value::networks);
         let drain_delay = check.value("DRAIN_DELAY", &args.drain_delay, value::duration);
         let log = check.log(&args.log);
+        let trace = check.trace(&environment);
         let database = check.database(&args.database);
         let has_replicas = !args.database.database_replica_urls.is_empty();
         if has_replicas && args.redis_url.is_empty() {
@@ -218,6 +223,7 @@ impl Settings {
                 redis,
                 http,
                 drain_delay: drain_delay?,
+                trace: trace?,
                 log: log?,
             })
         };

@@ -12,13 +12,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Database};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::error::is_lost;
 use super::{Result, StoreError};
 use crate::settings::PoolSettings;
+use crate::trace::StatementSpan;
 
 /// How long a statement may take, with the wait for a connection. Far beyond what any of them needs.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -140,7 +142,7 @@ impl<C: Connection + 'static, S: Default + Send + 'static> Pool<C, S> {
             let outcome = statement(&mut lease.held).await;
             lease.settle(outcome)
         };
-        timeout(DEADLINE, run).await.unwrap_or_else(|_| Err(too_slow()))
+        in_span::<C, T>(timeout(DEADLINE, run)).await
     }
 
     /// As [`Pool::read`], with what was seen over the connection.
@@ -156,7 +158,7 @@ impl<C: Connection + 'static, S: Default + Send + 'static> Pool<C, S> {
             }
             lease.settle(outcome)
         };
-        timeout(DEADLINE, run).await.unwrap_or_else(|_| Err(too_slow()))
+        in_span::<C, T>(timeout(DEADLINE, run)).await
     }
 
     pub(super) fn status(&self) -> PoolStatus {
@@ -269,6 +271,16 @@ impl<C: Connection, S: Default> Lease<'_, C, S> {
         }
         outcome.map_err(StoreError::from)
     }
+}
+
+/// Tells the trace of the request how long it was with the database.
+async fn in_span<C: Connection, T>(run: impl Future<Output = std::result::Result<Result<T>, Elapsed>>) -> Result<T> {
+    let span = StatementSpan::begin(C::Database::NAME);
+    let outcome = run.await.unwrap_or_else(|_| Err(too_slow()));
+    if let Some(span) = span {
+        span.end(&outcome);
+    }
+    outcome
 }
 
 fn too_slow() -> StoreError {

@@ -37,6 +37,25 @@ async fn help_lists_every_variable_with_its_default() {
     assert!(help.contains("Example:"));
 }
 
+#[tokio::test]
+async fn the_compose_file_sets_nothing_that_is_unknown() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker/compose.yml");
+    let text = std::fs::read_to_string(file).expect("it is there");
+    let service = text.split("\n  app:\n").nth(1).expect("a service app");
+    let environment = service.split("\n    environment:\n").nth(1).expect("settings");
+    let names: Vec<&str> = environment
+        .lines()
+        .map_while(|line| line.strip_prefix("      ")?.split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(names.contains(&"DATABASE_URL") && names.contains(&"DRAIN_DELAY"), "{names:?}");
+    let output = run(&["serve", "--help"], &[]).await;
+    let help = String::from_utf8_lossy(&output.stdout);
+    for name in names {
+        assert!(help.contains(name), "{name} is not in\n{help}");
+    }
+}
+
 /// Exit code and standard error.
 async fn refused(environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = run(&["serve"], environment).await;

@@ -7,8 +7,10 @@ mod common;
 
 mod arguments;
 mod auth;
+mod crowd;
 mod drain;
 mod log;
 mod migrations;
 mod sharing;
+mod traces;
 mod waiting;

@@ -19,7 +19,7 @@ async fn it_waits_for_the_database_and_then_is_ready_by_itself() {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let (url, server_addr) = at_port(&database.url, socket.local_addr().expect("it is bound").port());
-    let server = Process::start(&url, &[]).await;
+    let mut server = Process::start(&url, &[]).await;
     assert_eq!(server.get("/ready").await.status, 503);
     assert_eq!(server.get("/health").await.status, 503);
     assert_eq!(server.get("/users").await.header("retry-after"), "1");
@@ -32,5 +32,15 @@ async fn it_waits_for_the_database_and_then_is_ready_by_itself() {
         }
     });
     server.until_ready().await;
-    assert_eq!(server.get("/users").await.status, 200);
+    assert_eq!((server.get("/users").await.status, server.get("/health").await.status), (200, 200));
+    server.signal("TERM");
+    assert_eq!(server.end().await, Some(0));
+    let log = server.log().await;
+    let place = |text: &str| {
+        let found = log
+            .iter()
+            .position(|line| line["message"].as_str().is_some_and(|message| message.starts_with(text)));
+        found.unwrap_or_else(|| panic!("{text:?} is not in {log:?}"))
+    };
+    assert!(place("waiting for the database: ") < place("the database's schema is up to date"));
 }

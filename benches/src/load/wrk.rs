@@ -14,7 +14,7 @@ use crate::machine::LOAD_CORE;
 const MANY_KEYS: &str = "
 local requests, next = {}, 0
 init = function(args)
-  for key = 1, KEYS do requests[key] = wrk.format('GET', '/1k?key=' .. key) end
+  for key = 1, KEYS do requests[key] = wrk.format('GET', 'PATH' .. key) end
 end
 request = function()
   next = next % KEYS + 1
@@ -32,7 +32,7 @@ pub fn run(case: Case, port: u16, connections: usize, time: Duration, dir: &Path
     }
     if let Some(keys) = case.keys() {
         let script = dir.join("keys.lua");
-        std::fs::write(&script, MANY_KEYS.replace("KEYS", &keys.to_string()))?;
+        std::fs::write(&script, MANY_KEYS.replace("KEYS", &keys.to_string()).replace("PATH", case.path()))?;
         command.arg("-s").arg(script);
     }
     let scheme = if case.tls() { "https" } else { "http" };

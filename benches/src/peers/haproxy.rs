@@ -24,8 +24,8 @@ impl Peer for Haproxy {
          with lb's keys as JSON, to a file"
     }
 
-    fn can(&self, _case: Case) -> bool {
-        true
+    fn can(&self, case: Case) -> bool {
+        !case.api()
     }
 
     fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {

@@ -33,8 +33,8 @@ impl Peer for Lb {
         }
     }
 
-    fn can(&self, _case: Case) -> bool {
-        true
+    fn can(&self, case: Case) -> bool {
+        !case.api()
     }
 
     fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {

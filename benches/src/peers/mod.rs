@@ -1,5 +1,6 @@
-//! The proxies that are compared, each configured for the same job and at its best for it.
+//! Those that are compared, each configured for the same job and at its best for it: proxies, and servers of the users API.
 
+mod api;
 mod haproxy;
 mod lb;
 mod nginx;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 
 pub use nginx::Nginx;
 
+use crate::api::Api;
 use crate::case::Case;
 use crate::certificate::Certificate;
 use crate::machine::{PROXY_CORE, pause};
@@ -91,7 +93,7 @@ impl Drop for Running {
 }
 
 /// Those of the peers that are installed (and, where `wanted` names some, wanted), and the names of those that are not.
-pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'static str>)> {
+pub fn installed(lb: &Path, api: Option<&Api>, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'static str>)> {
     let lb_binary: PathBuf = lb
         .canonicalize()
         .with_context(|| format!("no lb at {}: make build", lb.display()))?;
@@ -111,6 +113,11 @@ pub fn installed(lb: &Path, wanted: &[String]) -> anyhow::Result<(Peers, Vec<&'s
             binary: lb_binary.clone(),
             engine,
         }));
+    }
+    if let Some(api) = api {
+        let (servers, missing) = api::installed(api, |name| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name));
+        peers.extend(servers);
+        absent.extend(missing);
     }
     for name in wanted {
         if !peers.iter().any(|peer| peer.name() == name) {
@@ -153,6 +160,7 @@ pub fn start(peer: &dyn Peer, case: Case, servers: &[SocketAddrV4], certificate:
         .arg(command.get_program())
         .args(command.get_args())
         .env("PATH", path())
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(dir.path().join("stdout"))?)
         .stderr(std::fs::File::create(dir.path().join("stderr"))?)
@@ -212,12 +220,12 @@ pub fn free_port() -> anyhow::Result<u16> {
     bail!("no free port between 12000 and 30000")
 }
 
-/// Waits until somebody accepts there, for ten seconds at most.
+/// Waits until somebody accepts there, for thirty seconds at most.
 pub fn wait_for(address: SocketAddrV4) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(address).is_err() {
         if Instant::now() > deadline {
-            bail!("nobody listens on {address} after 10 s");
+            bail!("nobody listens on {address} after 30 s");
         }
         pause(BETWEEN_LOOKS);
     }

@@ -25,8 +25,8 @@ impl Peer for Nginx {
          and without buffering, were tried); the access log with lb's keys as JSON, written in blocks of 64 KiB"
     }
 
-    fn can(&self, _case: Case) -> bool {
-        true
+    fn can(&self, case: Case) -> bool {
+        !case.api()
     }
 
     fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {

@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::measure::{Sample, median};
 use crate::run::Bench;
 
-/// The peers that lb must be better than.
+/// The proxies that lb must be better than.
 pub const RIVALS: [&str; 2] = ["nginx", "haproxy"];
 
 /// The samples of a peer in a case, where there are any.
@@ -32,9 +32,9 @@ pub fn growth(bench: &Bench, case: Case, first: Case, peer: &str) -> Option<f64>
 }
 
 /// CPU time a request beside that of whichever rival needs less.
-pub fn beside_the_better(bench: &Bench, case: Case, peer: &str) -> Option<f64> {
+pub fn beside_the_better(bench: &Bench, case: Case, peer: &str, rivals: [&'static str; 2]) -> Option<f64> {
     let cpu = |rival: &&str| of(bench, case, rival, |sample| sample.cpu_us);
-    let better = RIVALS
+    let better = rivals
         .iter()
         .filter(|rival| cpu(rival).is_some())
         .min_by(|one, other| cpu(one).unwrap_or(f64::NAN).total_cmp(&cpu(other).unwrap_or(f64::NAN)))?;

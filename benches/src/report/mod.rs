@@ -1,5 +1,6 @@
 //! The page of results.
 
+mod api;
 mod figures;
 mod verdicts;
 
@@ -32,6 +33,7 @@ fn write(out: &mut String, bench: &Bench, absent: &[&str]) -> std::fmt::Result {
     writeln!(out, "## What is to be reached\n")?;
     verdicts::write(out, bench)?;
     verdicts::write_scale(out, bench)?;
+    api::write(out, bench)?;
     writeln!(out, "\n## All that was measured\n")?;
     details(out, bench)?;
     footer(out, bench, absent)
@@ -44,7 +46,7 @@ fn details(out: &mut String, bench: &Bench) -> std::fmt::Result {
         "| case | proxy | requests/s | p50 µs | p99 µs | CPU µs a request | in user space | ratio to nginx | to HAProxy | peak MiB | errors |"
     )?;
     writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
-    for (case, _) in bench.results.iter().filter(|(case, _)| case.work() != Work::Idle) {
+    for (case, _) in bench.results.iter().filter(|(case, _)| case.work() != Work::Idle && !case.api()) {
         for peer in &bench.peers {
             let Some(all) = samples(bench, *case, peer.name()) else {
                 continue;
@@ -101,7 +103,8 @@ fn footer(out: &mut String, bench: &Bench, absent: &[&str]) -> std::fmt::Result 
         "Processes that have nothing to do with it took at most {:.0} % of a core meanwhile.\n",
         worst * 100.0
     )?;
-    for peer in &bench.peers {
+    let measured = |place: usize| bench.results.iter().any(|(_, samples)| !samples[place].is_empty());
+    for (_, peer) in bench.peers.iter().enumerate().filter(|(place, _)| measured(*place)) {
         writeln!(out, "- {}: {}. {}.", peer.name(), peer.version(), peer.note())?;
     }
     if !absent.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::figures::{beside_the_better, growth, of, ratio};
+use super::figures::{RIVALS, beside_the_better, growth, of, ratio};
 use crate::case::Case;
 use crate::measure::Sample;
 use crate::run::Bench;
@@ -58,7 +58,7 @@ pub fn write(out: &mut String, bench: &Bench) -> std::fmt::Result {
     Ok(())
 }
 
-fn cell(value: Option<f64>) -> String {
+pub fn cell(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
         Some(value) if value.abs() >= 1000.0 => format!("{value:.0}"),
@@ -82,7 +82,7 @@ fn rows(bench: &Bench) -> Vec<Row> {
             figure: CPU,
             values: PEERS.map(|peer| of(bench, case, peer, |sample| sample.cpu_us)),
             judged_by: "ratio to the better",
-            judged: ours(|peer| beside_the_better(bench, case, peer)),
+            judged: ours(|peer| beside_the_better(bench, case, peer, RIVALS)),
             bound,
         });
     }

@@ -376,6 +376,9 @@ impl Exchange {
         // Met here already.
         out.remove(&header::EXPECT);
         Forwarded::new(&self.origin.peer, &self.client, received, &self.id).apply(received, out);
+        if let Some(trace) = self.trace {
+            trace.apply(out);
+        }
         self.edit_unkeyed(received, out);
         self.edit_fetch(out);
         if let Some(host) = upstream.and_then(|upstream| upstream.upstream.config().host.as_ref()) {

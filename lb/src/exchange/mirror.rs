@@ -21,6 +21,7 @@ use lb_config::Timeouts;
 use super::fault::chance;
 use super::head::{Editor, RequestHead};
 use super::{Exchange, Failure, failure_status};
+use crate::admit::Trace;
 use crate::filter;
 use crate::observe::{MirrorOutcome, Mirroring};
 use crate::route::Target;
@@ -44,8 +45,9 @@ pub struct Copy {
 }
 
 impl Exchange {
-    /// The request is about to go to a server. Decides whether a copy of it is to be made.
+    /// The request is about to go to a server. Decides what trace it belongs to there, and whether a copy of it is to be made.
     pub fn forwarding(&mut self, head: &impl RequestHead) {
+        self.trace = Some(Trace::of(head, rand::random));
         let mirror = self.route().and_then(|route| route.config.mirror.as_ref());
         self.copies = mirror.is_some_and(|mirror| chance(mirror.percent) && !filter::is_upgrade(head));
     }

@@ -55,7 +55,7 @@ pub(crate) use repeat::{idempotent, pause};
 pub use request::{Decision, Reply};
 pub use turn::{Turn, Wait};
 
-use crate::admit::{Client, Peer, RequestId, Scheme};
+use crate::admit::{Client, Peer, RequestId, Scheme, Trace};
 use crate::proxy::Proxy;
 use crate::reject::Refusal;
 use crate::snapshot::{RouteState, Snapshot, UpstreamState};
@@ -96,6 +96,8 @@ pub struct Exchange {
     origin: Origin,
     client: Client,
     id: RequestId,
+    /// Once it is on its way to a server.
+    trace: Option<Trace>,
     started: Instant,
     /// When there must be an answer.
     deadline: Option<Instant>,
@@ -132,6 +134,7 @@ impl Exchange {
                 scheme: origin.scheme,
             },
             id: new_id(),
+            trace: None,
             started: Instant::now(),
             deadline: None,
             method: Method::GET,

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::Exchange;
 use super::head::RequestHead;
+use crate::admit::Trace;
 use crate::cache::Status;
 use crate::observe::{CacheOutcome, Record, Text};
 use crate::reject::{FAULT, Refusal};
@@ -53,6 +54,7 @@ impl Exchange {
         self.snapshot.access_log.send(Record {
             time: SystemTime::now() - duration,
             text: Text::of(self.id.as_str().as_bytes(), head),
+            trace: self.trace.or_else(|| Trace::given(head)).map(Trace::id),
             client: self.client.address,
             peer: self.origin.peer.address(),
             method: outcome.read.then(|| self.method.clone()),

@@ -26,6 +26,7 @@ impl Exchange {
             origin: self.origin.clone(),
             client: self.client,
             id: new_id(),
+            trace: None,
             started: Instant::now(),
             deadline: None,
             method: Method::GET,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{REFERER, USER_AGENT};
 use http::{Method, StatusCode, Version};
 
+use crate::admit::TraceId;
 use crate::exchange::head::RequestHead;
 
 /// One request, for one line.
@@ -19,6 +20,8 @@ pub struct Record {
     pub time: SystemTime,
     /// What the client sent.
     pub text: Text,
+    /// The trace that it is part of; `None` where no server was asked and the client named none.
+    pub trace: Option<TraceId>,
     /// Whose request it is: where trusted proxies are in between, the address that they name.
     pub client: IpAddr,
     /// Who is at the other end of the connection. Shown only where it is not the client itself.
@@ -128,6 +131,10 @@ pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::admit::Trace;
+    use crate::test_head::TestHead;
+
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     pub(crate) fn text(parts: [&[u8]; 5]) -> Text {
         let [request_id, host, target, referer, user_agent] = parts;
@@ -145,6 +152,7 @@ pub(crate) mod tests {
                 b"https://example.com/",
                 b"curl/8.5.0",
             ]),
+            trace: Trace::given(&TestHead::get("", "/").with("traceparent", TRACEPARENT)).map(Trace::id),
             client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             method: Some(Method::GET),

@@ -24,6 +24,7 @@ mod routes;
 mod shutdown;
 mod streaming;
 mod timeouts;
+mod traces;
 mod trailers;
 mod upgrade;
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `time` | when the request arrived: RFC 3339, UTC, milliseconds |
 //! | `request_id` | `X-Request-ID` |
+//! | `trace_id` | that of `traceparent` |
 //! | `client`, `peer` | addresses; `peer` only where a trusted proxy is in between |
 //! | `method`, `scheme`, `host`, `path`, `protocol` | the request; `path` is the target as received, with its query |
 //! | `status`, `bytes_sent`, `bytes_received` | the response's status, and the bytes of both bodies |
@@ -29,6 +30,9 @@ pub(super) fn write(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {
     clock.iso(record.time, out);
     out.push(b'"');
     string("request_id", record.text.request_id(), out);
+    if let Some(trace) = record.trace {
+        string("trace_id", &trace.text(), out);
+    }
     quoted("client", record.client, out);
     if record.peer != record.client {
         quoted("peer", record.peer, out);
@@ -161,7 +165,8 @@ mod tests {
                 ..example()
             }),
             concat!(
-                r#"{"time":"2023-11-14T22:13:20.042Z","request_id":"01890a5d","client":"192.0.2.7","peer":"127.0.0.1","method":"GET","#,
+                r#"{"time":"2023-11-14T22:13:20.042Z","request_id":"01890a5d","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","#,
+                r#""client":"192.0.2.7","peer":"127.0.0.1","method":"GET","#,
                 r#""scheme":"http","host":"api.example.com:8080","path":"/users?page=1","protocol":"HTTP/1.1","status":200,"#,
                 r#""bytes_sent":512,"bytes_received":0,"duration_ms":1.234,"route":"users","upstream":"users","#,
                 r#""server":"127.0.0.1:3001","tries":1,"upstream_ms":0.987,"cache":"miss","referer":"https://example.com/","#,
@@ -174,6 +179,7 @@ mod tests {
     fn what_is_absent_is_left_out() {
         let record = Record {
             text: text([b"id", b"", b"", b"", b""]),
+            trace: None,
             peer: example().client,
             method: None,
             version: None,
