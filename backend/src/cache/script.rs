@@ -26,7 +26,7 @@ const TOLD: Duration = Duration::from_secs(10);
 /// How long the places in the log are kept when no server renews them.
 const PLACES: Duration = Duration::from_secs(3600);
 /// Parts of the list that are kept at once (and as many more that are being fetched).
-const PARTS: usize = 4096;
+const PARTS: usize = 1024;
 /// Tags whose place in the log is kept by itself.
 const TAGS: usize = 1024;
 
