@@ -30,12 +30,17 @@ pub fn markdown(bench: &Bench, absent: &[&str]) -> String {
 }
 
 fn write(out: &mut String, bench: &Bench, absent: &[&str]) -> std::fmt::Result {
-    writeln!(out, "## What is to be reached\n")?;
-    verdicts::write(out, bench)?;
-    verdicts::write_scale(out, bench)?;
+    let proxies = bench.results.iter().any(|(case, _)| !case.api());
+    if proxies {
+        writeln!(out, "## What is to be reached\n")?;
+        verdicts::write(out, bench)?;
+        verdicts::write_scale(out, bench)?;
+    }
     api::write(out, bench)?;
-    writeln!(out, "\n## All that was measured\n")?;
-    details(out, bench)?;
+    if proxies {
+        writeln!(out, "\n## All that was measured\n")?;
+        details(out, bench)?;
+    }
     footer(out, bench, absent)
 }
 

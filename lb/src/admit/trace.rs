@@ -7,6 +7,7 @@
 use std::num::{NonZeroU64, NonZeroU128};
 
 use http::HeaderName;
+use http::header::CONNECTION;
 
 use crate::exchange::head::{Editor, Fields};
 
@@ -30,7 +31,11 @@ impl Trace {
     pub fn given(request: &impl Fields) -> Option<Self> {
         let mut values = request.all(&TRACEPARENT);
         let value = values.next().filter(|_| values.next().is_none())?;
-        parse(value).map(|id| Self { id, begun: None })
+        let id = parse(value)?;
+        // What is meant for this hop alone ends here.
+        let mut options = request.all(&CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
+        let ends = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(TRACEPARENT.as_str().as_bytes()));
+        (!ends).then_some(Self { id, begun: None })
     }
 
     /// The one that a request is part of, or a new one.
@@ -174,6 +179,16 @@ mod tests {
         }
         assert_eq!(sent(&[], &["a=1", "b=2"]), new());
         assert_eq!(sent(&[GIVEN, GIVEN], &["a=1"]), new());
+    }
+
+    #[test]
+    fn one_that_is_for_this_hop_alone_ends_here() {
+        let head = TestHead::get("h", "/").with("traceparent", GIVEN);
+        assert!(Trace::given(&head.clone().with("Connection", "close, x-traceparent")).is_some());
+        assert_eq!(
+            Trace::given(&head.with("Connection", "close").with("Connection", "te , TraceParent")),
+            None
+        );
     }
 
     proptest! {

@@ -158,6 +158,11 @@ async fn what_a_client_says_about_itself() {
             get("Forwarded", "Forwarded: for=198.51.100.1;proto=https\r\n"),
             get("X-Request-ID", "X-Request-ID: chosen\r\nX-Request-ID: chosen-again\r\n"),
             get("Via", "Via: 1.1 other\r\nMax-Forwards: 3\r\n"),
+            get(
+                "a trace",
+                "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n",
+            ),
+            get("no trace", "traceparent: 00-0-0-01\r\ntracestate: a=1\r\n"),
         ])
         .await;
 }

@@ -53,7 +53,7 @@ fn fields(headers: &Headers, besides: &[&str]) -> String {
         .iter()
         .map(|(name, value)| (name.to_lowercase(), value.as_str()))
         .collect();
-    all.retain(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()) && !besides.contains(&name.as_str()));
+    all.retain(|(name, _)| !["date", "x-request-id", "traceparent"].contains(&name.as_str()) && !besides.contains(&name.as_str()));
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let lines: Vec<String> = all.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     lines.join(" | ")
