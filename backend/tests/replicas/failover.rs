@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use backend::store::{At, Store, StoreError};
 use serde_json::json;
 
-use crate::common::{Ask, Server, Streaming, http_settings, problem, serve, until};
+use crate::common::{Ask, DatabaseServer as Server, Streaming, http_settings, problem, serve, until};
 use crate::load::{Load, create, position};
 
 fn is_healthy(store: &dyn Store, server: &Server) -> bool {

@@ -3,7 +3,7 @@
 use backend::store::{At, Store};
 use serde_json::json;
 
-use crate::common::{Ask, Server, Streaming, http_settings, serve, until};
+use crate::common::{Ask, DatabaseServer as Server, Streaming, http_settings, serve, until};
 use crate::load::{Load, change, create, position};
 
 /// Statements sent so far to each server.
