@@ -1,7 +1,7 @@
 //! The whole of it: three backends with one cache in Redis, two `lb` with theirs, writers and readers at once.
 //!
-//! Each user has one writer, which gives it numbers for names, one greater than the other, through one `lb` and the other in turn. So what a reader must see at least is known at any
-//! moment: the greatest number that was acknowledged before its read began.
+//! Each user has one writer, which gives it numbers for names, one greater than the other, through one `lb` and the other in turn. So what
+//! a reader must see at least is known at any moment: the greatest number that was acknowledged before its read began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
