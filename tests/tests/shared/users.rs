@@ -165,10 +165,11 @@ async fn nobody_sees_what_was_before(coherence: &'static str) {
     }
     assert!(found > 0.0, "the backends found nothing in their cache");
     // In the end, all of them show the last.
+    let last = WRITES.to_string();
     for lb in &whole.lbs {
         until("the last of all", async || {
             let users = lb.get(LIST).await.json()["users"].clone();
-            users.as_array().unwrap().iter().all(|user| user["name"] == WRITES.to_string())
+            users.as_array().unwrap().iter().all(|user| user["name"] == last.as_str())
         })
         .await;
     }
