@@ -1,7 +1,8 @@
 //! Those in this process who wait for the same thing.
 //!
-//! What is being fetched is known by the token in Redis, not by its name: whoever finds the token there *now* may have what its holder fetches, since no write has been told
-//! to Redis since the token was given, or the token would be gone. What was begun under an earlier token is too old for it.
+//! What is being fetched is known by the token in Redis, not by its name: whoever finds the token there *now* may have what its holder
+//! fetches, since no write has been told to Redis since the token was given, or the token would be gone. What was begun under an earlier
+//! token is too old for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,22 +1,23 @@
 //! Until when a server may trust what is in Redis.
 //!
-//! A server whose write could not be told to Redis has no way to reach the others but the database: the write's note is in the outbox. So every server reads
-//! the outbox a few times a second, tells Redis what it finds there, and may then trust Redis for [`LIFETIME`], counted from when it began to read. A
-//! write that Redis could not be told of is answered when that time is over, counted from its commit ([`super::Cache::written`]): by then every server has told
-//! Redis itself, or has stopped trusting it.
+//! A server whose write could not be told to Redis has no way to reach the others but the database: the write's note is in the outbox. So
+//! every server reads the outbox a few times a second, tells Redis what it finds there, and may then trust Redis for [`LIFETIME`], counted
+//! from when it began to read. A write that Redis could not be told of is answered when that time is over, counted from its commit
+//! ([`super::Cache::written`]): by then every server has told Redis itself, or has stopped trusting it.
 //!
-//! A round is complete when everything that was found has been told *and* removed. While the lease holds, each complete round renews it. A lease that
-//! has lapsed comes back only with the second of two complete rounds in a row. That makes a note that nobody can deliver a sign to all: while it lies there, and
-//! has done so for [`BLOCKED`], nobody has a lease, and nobody will have one before the note is gone.
-//! For let the note be there at some moment, and a server have a lease at that moment or later that was granted by a round from before it. The round began less than `LIFETIME`
-//! before that moment, so it found the note, and was not complete before the note was gone. Then the lease held until that moment without it: by a round before,
-//! of which the same is true, and so on; or it came back then, by a second round whose first began at most `LIFETIME` earlier, found the note too, and
-//! removed it before the second began: so the second one began after that moment.
-//! So while Redis is away, the first writes wait for the leases of the others, and later ones only look whether the note is still there.
+//! A round is complete when everything that was found has been told *and* removed. While the lease holds, each complete round renews it. A
+//! lease that has lapsed comes back only with the second of two complete rounds in a row. That makes a note that nobody can deliver a sign
+//! to all: while it lies there, and has done so for [`BLOCKED`], nobody has a lease, and nobody will have one before the note is gone. For
+//! let the note be there at some moment, and a server have a lease at that moment or later that was granted by a round from before it. The
+//! round began less than `LIFETIME` before that moment, so it found the note, and was not complete before the note was gone. Then the lease
+//! held until that moment without it: by a round before, of which the same is true, and so on; or it came back then, by a second round
+//! whose first began at most `LIFETIME` earlier, found the note too, and removed it before the second began: so the second one began after
+//! that moment. So while Redis is away, the first writes wait for the leases of the others, and later ones only look whether the note is
+//! still there.
 //!
-//! **The limit.** While the primary cannot be reached, the outbox cannot be read; the lease then lives on as long as Redis answers, since else a primary that is away would
-//! take the reads along. So two failures at once can show something old: a server that has lost Redis, with Redis there for others, writes, and within the
-//! second in which the others would have found its note they lose the primary.
+//! **The limit.** While the primary cannot be reached, the outbox cannot be read; the lease then lives on as long as Redis answers, since
+//! else a primary that is away would take the reads along. So two failures at once can show something old: a server that has lost Redis,
+//! with Redis there for others, writes, and within the second in which the others would have found its note they lose the primary.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -153,8 +154,8 @@ mod tests {
         assert!(!lease.holds(at(start, 6_001)));
     }
 
-    /// What the module's documentation claims of a note that lies there, tried on many histories: rounds of random length begin at random moments, and
-    /// find the note from its commit on until somebody has removed it.
+    /// What the module's documentation claims of a note that lies there, tried on many histories: rounds of random length begin at random
+    /// moments, and find the note from its commit on until somebody has removed it.
     #[test]
     fn while_a_note_has_lain_long_enough_nobody_has_a_lease_from_before() {
         use proptest::prelude::*;

@@ -1,11 +1,11 @@
 //! The connection to Redis, which nobody waits for.
 //!
-//! A connection and the run of the server that it leads to are one value ([`Live`]). All keys bear that run: a Redis that was started again, with nothing in it or with
-//! what it had on disk, is another one, in which nothing from before can be found. Whatever was sent over a connection went to the run that the connection stands
-//! for, or to nobody.
+//! A connection and the run of the server that it leads to are one value ([`Live`]). All keys bear that run: a Redis that was started
+//! again, with nothing in it or with what it had on disk, is another one, in which nothing from before can be found. Whatever was sent over
+//! a connection went to the run that the connection stands for, or to nobody.
 //!
-//! When an answer does not come in time, the connection is put aside at once, so that only those wait who were waiting already; a task tries it out, and opens
-//! another one if need be.
+//! When an answer does not come in time, the connection is put aside at once, so that only those wait who were waiting already; a task
+//! tries it out, and opens another one if need be.
 
 use std::sync::Arc;
 use std::time::Duration;

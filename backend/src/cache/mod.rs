@@ -1,20 +1,22 @@
 //! Users and lists in Redis, so that the database is asked once where many servers are asked often.
 //!
-//! What it promises: a read never shows a user older than the last write that was acknowledged before the read began, through whichever server; and
-//! whatever becomes of Redis costs time, and nothing else. How:
+//! What it promises: a read never shows a user older than the last write that was acknowledged before the read began, through whichever
+//! server; and whatever becomes of Redis costs time, and nothing else. How:
 //!
 //! - A value in Redis is the answer's body, to be sent as it is. A hit is one `HGET`.
-//! - Whoever misses takes a *token* in Redis, fetches from the database, and may keep what it has fetched while the token is still there. Others wait for it
-//!   ([`flights`], and [`Cache::read`] for those in other processes). So there is one fetch for a crowd.
-//! - A write takes out what it has outdated, and the tokens with it, after its commit and before its answer ([`Cache::written`]). What was fetched before
-//!   the commit finds no token then. For a user, the version is compared as well.
-//! - Each write leaves a note in the database, in its transaction ([`crate::store::Outbox`]). Every server looks for notes a few times a second, and tells Redis. Only
-//!   a server that has done so lately trusts Redis ([`lease`]), so a write that Redis could not be told of can be answered after a while, and one whose server died
-//!   in between is told by another.
+//! - Whoever misses takes a *token* in Redis, fetches from the database, and may keep what it has fetched while the token is still there.
+//!   Others wait for it ([`flights`], and [`Cache::read`] for those in other processes). So there is one fetch for a crowd.
+//! - A write takes out what it has outdated, and the tokens with it, after its commit and before its answer ([`Cache::written`]). What was
+//!   fetched before the commit finds no token then. For a user, the version is compared as well.
+//! - Each write leaves a note in the database, in its transaction ([`crate::store::Outbox`]). Every server looks for notes a few times a
+//!   second, and tells Redis. Only a server that has done so lately trusts Redis ([`lease`]), so a write that Redis could not be told of
+//!   can be answered after a while, and one whose server died in between is told by another.
 //! - All keys bear the run of Redis that they were written to ([`link`]), and may vanish one by one ([`script`]).
-//! - Where there are replicas, a write leaves its place in the log, and a read that misses says which place it needs ([`script::Live::invalidate`]).
+//! - Where there are replicas, a write leaves its place in the log, and a read that misses says which place it needs
+//!   ([`script::Live::invalidate`]).
 //!
-//! One Redis is meant, not several that stand in for each other: a server that still talks to an old one would not hear of what others tell a new one.
+//! One Redis is meant, not several that stand in for each other: a server that still talks to an old one would not hear of what others tell
+//! a new one.
 
 mod flights;
 mod lease;
@@ -161,7 +163,8 @@ impl Cache {
             .unwrap_or_else(|e| Err(StoreError::Broken(format!("a fetch for the cache broke off: {e}"))))
     }
 
-    /// A write is committed: its answer may begin when this has returned. An error says that the write cannot be acknowledged, though it was done.
+    /// A write is committed: its answer may begin when this has returned. An error says that the write cannot be acknowledged, though it
+    /// was done.
     pub async fn written(&self, note: Note) -> Result<()> {
         self.shared.written(note).await
     }

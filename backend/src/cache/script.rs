@@ -7,7 +7,8 @@
 //! | `…:lsn` | a hash: the place in the log that a read has to know of, for each tag; see [`Live::invalidate`] |
 //! | `…:told:ROW` | Redis was told of this row of the outbox |
 //!
-//! Redis may throw away any key at any moment, when it is full. No key that is missing makes another one valid: values are in one hash with what guards them.
+//! Redis may throw away any key at any moment, when it is full. No key that is missing makes another one valid: values are in one hash with
+//! what guards them.
 
 use std::time::Duration;
 
@@ -264,11 +265,12 @@ impl Live {
         self.fill(slot, token, b"", None, Duration::ZERO).await.map(|_| ())
     }
 
-    /// Takes out what these writes have outdated, and keeps the place in the log that reads of it have to know of. Without the place, where there are replicas,
-    /// Redis has not been told all: the row counts as not delivered.
+    /// Takes out what these writes have outdated, and keeps the place in the log that reads of it have to know of. Without the place, where
+    /// there are replicas, Redis has not been told all: the row counts as not delivered.
     ///
-    /// Places are kept in one hash, by tag. What has none needs to know of the `floor`: every write below it is known wherever the floor is, and every
-    /// write above it has left its own. So they are only worth something together, and the whole hash is gone when a part of it is.
+    /// Places are kept in one hash, by tag. What has none needs to know of the `floor`: every write below it is known wherever the floor
+    /// is, and every write above it has left its own. So they are only worth something together, and the whole hash is gone when a part of
+    /// it is.
     pub(super) async fn invalidate(&self, notes: &[Note], place: Option<Lsn>, is_all: bool) -> RedisResult<u64> {
         let told = if is_all { millis(TOLD).to_string() } else { String::new() };
         let mut call = Call::default();

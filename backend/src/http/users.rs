@@ -147,8 +147,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, Adder(caller): Adder, he
     };
     let (user, note) = match created {
         Created::Now(user, note) => (user, note),
-        // As it was answered then, whatever has become of the user since: the request is the same, and a new user's version always is. It may be that it was
-        // never answered, and nobody was told.
+        // As it was answered then, whatever has become of the user since: the request is the same, and a new user's version always is. It
+        // may be that it was never answered, and nobody was told.
         Created::Before(id) => {
             let user = User {
                 id,

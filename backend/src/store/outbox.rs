@@ -7,7 +7,8 @@ use super::Result;
 /// A change of a user, of which the cache has to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note {
-    /// The row that says so until the cache has heard of it. Without one, this is about a change that was noted before, or nobody keeps notes.
+    /// The row that says so until the cache has heard of it. Without one, this is about a change that was noted before, or nobody keeps
+    /// notes.
     pub row: Option<i64>,
     /// The user.
     pub user: i64,
@@ -19,8 +20,8 @@ impl Note {
     /// What stands in the place of a version when the user is gone: above all of them, and ids are never used again.
     pub const GONE: i64 = i64::MAX;
 
-    /// How many seconds a note may lie before it is removed unread. Nothing in the cache lives as long (`cache::LONGEST`), so by then there is nothing left
-    /// that the note could be about.
+    /// How many seconds a note may lie before it is removed unread. Nothing in the cache lives as long (`cache::LONGEST`), so by then there
+    /// is nothing left that the note could be about.
     pub const LIFETIME: i64 = 2 * 3600;
 }
 

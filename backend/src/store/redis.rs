@@ -1,8 +1,8 @@
 //! Sessions and failed logins in Redis, which forgets by itself what is over.
 //!
-//! One connection carries all commands, and comes back by itself after it was lost. A command whose answer did not come is sent once more, which
-//! every one of them bears. An exchange of secrets has to be known to have happened or not, or the client would be left with a token that is spent: it is sent again
-//! until Redis is back, or for [`CERTAINTY`].
+//! One connection carries all commands, and comes back by itself after it was lost. A command whose answer did not come is sent once more,
+//! which every one of them bears. An exchange of secrets has to be known to have happened or not, or the client would be left with a token
+//! that is spent: it is sent again until Redis is back, or for [`CERTAINTY`].
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The cache in Redis, over both databases: what is served from it, what never is, and what becomes of that when Redis or a server goes away.
+//! The cache in Redis, over both databases: what is served from it, what never is, and what becomes of that when Redis or a server goes
+//! away.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 

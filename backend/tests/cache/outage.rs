@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::common::{Cached, Kind, OwnRedis, until};
 use crate::fake::{Fake, USER};
 
-/// Readers and writers at two servers, until told to stop. No read fails or shows less than was acknowledged before it began; no write fails, and none is lost.
+/// Readers and writers at two servers, until told to stop. No read fails or shows less than was acknowledged before it began; no write
+/// fails, and none is lost.
 async fn load(cached: &Cached, id: i64, acknowledged: &AtomicU64, stop: &AtomicBool) -> u64 {
     let reads = AtomicU64::new(0);
     let readers = join_all((0..12usize).map(async |reader| {

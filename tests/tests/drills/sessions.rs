@@ -1,7 +1,8 @@
-//! Redis killed and back under load, with what the backends keep there: their cache, and who has logged in. And backends killed between two requests that belong together.
+//! Redis killed and back under load, with what the backends keep there: their cache, and who has logged in. And backends killed between two
+//! requests that belong together.
 //!
-//! Redis has an append-only file here, and answers when what it has done is in it. While it is away, logins and refreshes are refused, which they may be; but the
-//! token that was not exchanged is still good afterwards.
+//! Redis has an append-only file here, and answers when what it has done is in it. While it is away, logins and refreshes are refused,
+//! which they may be; but the token that was not exchanged is still good afterwards.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

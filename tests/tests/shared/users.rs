@@ -1,7 +1,7 @@
 //! The whole of it: three backends with one cache in Redis, two `lb` with theirs, writers and readers at once.
 //!
-//! Each user has one writer, which gives it numbers for names, one greater than the other, through one `lb` and the other in turn. So what a reader must see at least is known at any
-//! moment: the greatest number that was acknowledged before its read began.
+//! Each user has one writer, which gives it numbers for names, one greater than the other, through one `lb` and the other in turn. So what
+//! a reader must see at least is known at any moment: the greatest number that was acknowledged before its read began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -165,10 +165,11 @@ async fn nobody_sees_what_was_before(coherence: &'static str) {
     }
     assert!(found > 0.0, "the backends found nothing in their cache");
     // In the end, all of them show the last.
+    let last = WRITES.to_string();
     for lb in &whole.lbs {
         until("the last of all", async || {
             let users = lb.get(LIST).await.json()["users"].clone();
-            users.as_array().unwrap().iter().all(|user| user["name"] == WRITES.to_string())
+            users.as_array().unwrap().iter().all(|user| user["name"] == last.as_str())
         })
         .await;
     }
