@@ -152,7 +152,7 @@ async fn a_request_is_a_span_below_the_one_that_it_names_and_above_those_of_its_
     assert_eq!(attribute(&statement.attributes, "db.system.name"), "sqlite");
     assert_eq!(spans.len(), 2);
 
-    let got = collector.got.lock().expect("no panic elsewhere");
+    let got = std::mem::take(&mut *collector.got.lock().expect("no panic elsewhere"));
     for (name, value) in [
         ("service.name", "backend"),
         ("service.version", env!("CARGO_PKG_VERSION")),
@@ -161,7 +161,6 @@ async fn a_request_is_a_span_below_the_one_that_it_names_and_above_those_of_its_
         assert_eq!(attribute(&got.resources[0], name), value, "{name}");
     }
     assert!(!got.api_keys.is_empty() && got.api_keys.iter().all(|key| key == "a-key"));
-    drop(got);
     assert_eq!(logged(&mut server, "/users/7").await, TRACE);
 }
 

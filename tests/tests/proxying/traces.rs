@@ -58,7 +58,7 @@ async fn in_the_place_of_one_that_cannot_a_new_one_begins() {
             .header("Traceparent", GIVEN)
             .header("tracestate", "a=1"),
         Request::get("/")
-            .header("traceparent", &GIVEN.to_uppercase())
+            .header("traceparent", GIVEN.to_uppercase())
             .header("tracestate", "a=1"),
         Request::get("/").header("traceparent", GIVEN).header("connection", "traceparent"),
         Request::get("/").header("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
