@@ -4,6 +4,7 @@
 //! UPDATE that waited for another one checks its WHERE clause again on what the other left behind, so a condition on the version
 //! holds at the moment of the change.
 
+mod access;
 mod accounts;
 mod cluster;
 mod monitor;
@@ -106,15 +107,15 @@ impl Store for Postgres {
     async fn position(&self) -> Result<Option<Lsn>> {
         // Where records are inserted, not where they are flushed: a commit that does not wait for the disk is behind the latter. At the start of a page this is
         // behind its header, which no replica has replayed before there is another record; then everything up to the page is enough.
-        const SQL: &str = "SELECT (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
+        const SQL: &str = "SELECT coalesce((SELECT max(id) FROM histories), 0), \
+            (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
             WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint \
             FROM (SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS lsn) AS log";
         if !self.pool.has_replicas() {
             return Ok(None);
         }
-        let place: i64 = self.pool.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
-        // Never negative: the log does not get that long.
-        Ok(Some(Lsn(u64::try_from(place).unwrap_or(0))))
+        let (history, lsn): (i64, i64) = self.pool.read(async move |c| sqlx::query_as(SQL).fetch_one(c).await).await?;
+        Ok(Some(Lsn::new(history, lsn)))
     }
 
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
