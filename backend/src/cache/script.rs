@@ -173,7 +173,7 @@ fn user_tag(id: i64) -> String {
 
 /// All of the same length, so that their order is that of texts, too: Lua's numbers are not exact enough.
 fn written(place: Option<Lsn>) -> String {
-    place.map_or_else(String::new, |Lsn(lsn)| format!("{lsn:016x}"))
+    place.map_or_else(String::new, |place| place.to_string())
 }
 
 fn millis(time: Duration) -> u64 {
@@ -240,7 +240,7 @@ impl Live {
             (Some(value), ..) => Missed::Found(value.into()),
             (None, token, place) => Missed::Held {
                 token: token.unwrap_or_default(),
-                place: place.and_then(|place| u64::from_str_radix(&place, 16).ok()).map(Lsn),
+                place: place.and_then(|place| place.parse().ok()),
             },
         })
     }

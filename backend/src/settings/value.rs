@@ -266,6 +266,8 @@ mod tests {
         let replicas = |urls: &str| replicas(urls, Some(&primary)).map(|list| list.len());
         assert_eq!(replicas(""), Ok(0));
         assert_eq!(replicas("postgres://app@r1/users, postgresql://app@r1:5433/users,"), Ok(2));
+        let twice = super::replicas("postgres://app:hidden@db/users", Some(&primary)).expect_err("it is the primary");
+        assert!(twice.contains("db:5432/users twice") && !twice.contains("hidden"), "{twice}");
         for wrong in [
             "sqlite:data/users.db",
             "r1",

@@ -13,6 +13,8 @@ mod redis;
 mod sessions;
 mod sqlite;
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -101,9 +103,45 @@ pub struct ServerStatus {
     pub lag: u64,
 }
 
-/// A place in PostgreSQL's write-ahead log (`pg_lsn`).
+/// A place in what PostgreSQL has written: where in its log (`pg_lsn`), and in which of the histories that the log has had. The places of an earlier history are
+/// all before those of a later one, which goes on from it.
+///
+/// Its text has always the same length, so that texts of places have their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lsn(pub u64);
+pub struct Lsn {
+    /// Counts the primaries that there were.
+    pub history: i64,
+    /// The place in the log.
+    pub lsn: u64,
+}
+
+impl Lsn {
+    /// From the numbers that PostgreSQL gives.
+    fn new(history: i64, lsn: impl TryInto<u64>) -> Self {
+        // Never negative: the log does not get that long.
+        let lsn = lsn.try_into().unwrap_or(0);
+        Self { history, lsn }
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.history, self.lsn)
+    }
+}
+
+impl FromStr for Lsn {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let (history, lsn) = text.split_at_checked(16).filter(|_| is_hex).ok_or(())?;
+        Ok(Self {
+            history: i64::from_str_radix(history, 16).map_err(|_| ())?,
+            lsn: u64::from_str_radix(lsn, 16).map_err(|_| ())?,
+        })
+    }
+}
 
 /// Where a read may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,5 +248,29 @@ pub fn open(settings: &DatabaseSettings) -> Arc<dyn Store> {
     match &settings.database {
         Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool, settings.outbox)),
         Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, &settings.replicas, settings.pool, settings.outbox)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lsn;
+
+    #[test]
+    fn the_order_of_places_is_that_of_their_texts() {
+        let places =
+            [(0, 0), (1, 9), (1, 10), (1, u64::MAX), (2, 0), (10, 5), (i64::MAX, u64::MAX)].map(|(history, lsn)| Lsn { history, lsn });
+        assert!(places.is_sorted());
+        let texts = places.map(|place| place.to_string());
+        assert!(texts.is_sorted(), "{texts:?}");
+        assert_eq!(texts.map(|text| text.parse()), places.map(Ok));
+        for wrong in [
+            "",
+            "0",
+            "000000000000000100000000000000zz",
+            "+0000000000000010000000000000001",
+            "00000000000000010000000000000001 ",
+        ] {
+            assert!(wrong.parse::<Lsn>().is_err(), "{wrong:?} was taken");
+        }
     }
 }

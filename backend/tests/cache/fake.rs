@@ -111,7 +111,7 @@ impl Outbox for Fake {
 impl Store for Fake {
     async fn position(&self) -> Result<Option<Lsn>> {
         let end = self.log.load(Ordering::SeqCst);
-        self.here((end > 0).then_some(Lsn(end)))
+        self.here((end > 0).then_some(Lsn { history: 1, lsn: end }))
     }
 
     async fn user(&self, _: i64, _: At) -> Result<Option<User>> {

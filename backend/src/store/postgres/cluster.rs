@@ -16,11 +16,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::access::Access;
 use super::monitor;
-use super::server::{Lane, Server};
+use super::server::Server;
 use crate::settings::PoolSettings;
 use crate::store::pool::{DEADLINE, PoolStatus};
-use crate::store::{At, Result, ServerStatus, StoreError};
+use crate::store::{At, Lsn, Result, ServerStatus, StoreError};
 
 /// A server that is silent for so long is not waited for alone.
 const MOMENT: Duration = Duration::from_millis(150);
@@ -34,16 +35,20 @@ pub(super) struct View {
     pub(super) looked: bool,
     /// Which server is written to.
     pub(super) primary: Option<usize>,
+    /// There is a row of the history that it writes.
+    pub(super) marked: bool,
     /// Which cluster this is; 0 while no server has answered.
     pub(super) system: i64,
     /// The highest timeline seen.
     pub(super) timeline: i64,
+    /// The latest history seen.
+    pub(super) history: i64,
 }
 
 /// All servers, `DATABASE_URL`'s first.
 pub(super) struct Servers {
-    pub(super) list: Vec<Server>,
-    view: watch::Sender<View>,
+    pub(super) list: Vec<Access>,
+    view: Arc<watch::Sender<View>>,
     /// Whose turn it is among equals.
     turn: AtomicUsize,
     /// How long a read waits for a server that can answer it.
@@ -76,9 +81,10 @@ enum Try {
 impl Cluster {
     pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings) -> Self {
         let list = std::iter::once(primary).chain(replicas);
+        let access = |options| Access::new(Arc::new(Server::new(options)), settings);
         let servers = Arc::new(Servers {
-            list: list.map(|options| Server::new(options, settings)).collect(),
-            view: watch::Sender::new(View::default()),
+            list: list.map(access).collect(),
+            view: Arc::new(watch::Sender::new(View::default())),
             turn: AtomicUsize::new(0),
             patience: settings.connect_timeout,
         });
@@ -89,6 +95,21 @@ impl Cluster {
         Self { servers, monitors }
     }
 
+    /// The same servers, with other connections: for those who must not wait behind requests.
+    pub(super) fn aside(&self, settings: PoolSettings) -> Self {
+        let access = |access: &Access| Access::new(Arc::clone(&access.server), settings);
+        let servers = Arc::new(Servers {
+            list: self.servers.list.iter().map(access).collect(),
+            view: Arc::clone(&self.servers.view),
+            turn: AtomicUsize::new(0),
+            patience: settings.connect_timeout,
+        });
+        Self {
+            servers,
+            monitors: Vec::new(),
+        }
+    }
+
     pub(super) fn has_replicas(&self) -> bool {
         self.servers.alone().is_none()
     }
@@ -96,16 +117,8 @@ impl Cluster {
     /// Runs one statement that changes something, at the primary. It is never repeated.
     pub(super) async fn write<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
         match self.servers.alone() {
-            Some(server) => server.pool.write(statement).await,
-            None => self.servers.write(Lane::Requests, statement).await,
-        }
-    }
-
-    /// Runs one statement at the primary, over a connection that requests do not wait for, nor it for them.
-    pub(super) async fn aside<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
-        match self.servers.alone() {
-            Some(server) => server.aside.write(statement).await,
-            None => self.servers.write(Lane::Aside, statement).await,
+            Some(access) => access.pool.write(statement).await,
+            None => self.servers.write(statement).await,
         }
     }
 
@@ -117,7 +130,7 @@ impl Cluster {
     /// Runs one statement that changes nothing where it may be done.
     pub(super) async fn read_at<T>(&self, at: At, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
         match self.servers.alone() {
-            Some(server) => server.pool.read(statement).await,
+            Some(access) => access.pool.read(statement).await,
             None => self.servers.read_in_time(Where::At(at), statement).await,
         }
     }
@@ -125,18 +138,18 @@ impl Cluster {
     /// Runs one statement at the primary or, when that is away, at any replica.
     pub(super) async fn read_anywhere<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
         match self.servers.alone() {
-            Some(server) => server.pool.read(statement).await,
+            Some(access) => access.pool.read(statement).await,
             None => self.servers.read_in_time(Where::Anywhere, statement).await,
         }
     }
 
     /// How to reach the primary.
     pub(super) async fn primary(&self) -> Result<&PgConnectOptions> {
-        let server = match self.servers.alone() {
-            Some(server) => server,
+        let access = match self.servers.alone() {
+            Some(access) => access,
             None => self.servers.primary(self.servers.looked().await)?.1,
         };
-        Ok(&server.options)
+        Ok(&access.server.options)
     }
 
     /// All connections and statements.
@@ -147,12 +160,16 @@ impl Cluster {
             idle: 0,
             statements: 0,
         };
-        self.servers.list.iter().map(Server::status).fold(none, |a, b| PoolStatus {
-            max: a.max + b.max,
-            open: a.open + b.open,
-            idle: a.idle + b.idle,
-            statements: a.statements + b.statements,
-        })
+        self.servers
+            .list
+            .iter()
+            .map(|server| server.pool.status())
+            .fold(none, |a, b| PoolStatus {
+                max: a.max + b.max,
+                open: a.open + b.open,
+                idle: a.idle + b.idle,
+                statements: a.statements + b.statements,
+            })
     }
 
     /// Each server, where there are several.
@@ -161,15 +178,15 @@ impl Cluster {
             return Vec::new();
         }
         let view = self.servers.view();
-        let newest = self.servers.list.iter().map(Server::place).max();
-        let status = |(index, server): (usize, &Server)| {
+        let newest = self.servers.list.iter().map(|access| access.server.lsn()).max().unwrap_or(0);
+        let status = |(index, Access { server, pool }): (usize, &Access)| {
             let primary = view.primary == Some(index);
             ServerStatus {
                 name: server.name.clone(),
-                pool: server.status(),
+                pool: pool.status(),
                 primary,
-                healthy: primary || server.is_replica(view),
-                lag: newest.map_or(0, |newest| newest.0.saturating_sub(server.place().0)),
+                healthy: primary || server.replica(view).is_some(),
+                lag: newest.saturating_sub(server.lsn()),
             }
         };
         self.servers.list.iter().enumerate().map(status).collect()
@@ -178,7 +195,7 @@ impl Cluster {
     /// Gives all connections back.
     pub(super) async fn close(&self) {
         self.stop_watching();
-        join_all(self.servers.list.iter().map(Server::close)).await;
+        join_all(self.servers.list.iter().map(|access| access.pool.close())).await;
     }
 
     fn stop_watching(&self) {
@@ -194,9 +211,9 @@ impl Drop for Cluster {
 
 impl Servers {
     /// The only server.
-    fn alone(&self) -> Option<&Server> {
+    fn alone(&self) -> Option<&Access> {
         match self.list.as_slice() {
-            [server] => Some(server),
+            [access] => Some(access),
             _ => None,
         }
     }
@@ -217,7 +234,7 @@ impl Servers {
         let view = self.view();
         if before.is_some_and(|before| before.primary != view.primary) {
             match view.primary.and_then(|index| self.list.get(index)) {
-                Some(server) => info!("writes go to {}, timeline {}", server.name, view.timeline),
+                Some(access) => info!("writes go to {}, timeline {}", access.server.name, view.timeline),
                 None => warn!("there is no primary on timeline {}: writes are refused", view.timeline),
             }
         }
@@ -225,19 +242,24 @@ impl Servers {
 
     /// The view, as soon as there is one.
     async fn looked(&self) -> View {
+        self.view_when(|view| view.looked).await
+    }
+
+    /// The view, as soon as it is so, or after a while.
+    async fn view_when(&self, is_so: impl Fn(&View) -> bool) -> View {
         let view = self.view();
-        if view.looked {
+        if is_so(&view) {
             return view;
         }
         let mut views = self.view.subscribe();
         // Whoever has not answered by then does not take part.
-        let _ = timeout(self.patience, views.wait_for(|view| view.looked)).await;
+        let _ = timeout(self.patience, views.wait_for(is_so)).await;
         self.view()
     }
 
-    fn primary(&self, view: View) -> Result<(usize, &Server)> {
-        let server = view.primary.and_then(|index| Some((index, self.list.get(index)?)));
-        server.ok_or_else(|| StoreError::Unavailable("there is no primary".into()))
+    fn primary(&self, view: View) -> Result<(usize, &Access)> {
+        let access = view.primary.and_then(|index| Some((index, self.list.get(index)?)));
+        access.ok_or_else(|| StoreError::Unavailable("there is no primary".into()))
     }
 
     /// Gives up when `index` is no longer the primary.
@@ -250,10 +272,15 @@ impl Servers {
         }
     }
 
-    async fn write<T>(&self, lane: Lane, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
-        let view = self.looked().await;
-        let (index, server) = self.primary(view)?;
-        let outcome = self.while_primary(index, server.write(lane, view, statement)).await;
+    async fn write<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
+        // What is written before there is a row of the history could not be told from what an old primary has at the same place of its log.
+        let view = self.view_when(|view| view.looked && (view.marked || view.primary.is_none())).await;
+        let (index, access) = self.primary(view)?;
+        let server = &access.server;
+        if !view.marked {
+            return Err(StoreError::Unavailable(format!("{} has no row of its history yet", server.name)));
+        }
+        let outcome = self.while_primary(index, access.write(view, statement)).await;
         match outcome {
             Ok(Some(value)) => return Ok(value),
             // Also what a primary says that has become a standby.
@@ -276,12 +303,12 @@ impl Servers {
         let mut failure = None;
         loop {
             let view = self.view();
-            if let Some((index, server)) = self.next(place, view, &tries) {
+            if let Some((index, access)) = self.next(place, view, &tries) {
                 if let Some(one) = tries.get_mut(index) {
                     *one = Try::UnderWay;
                 }
                 let statement = statement.clone();
-                under_way.push(async move { (index, server, self.ask(index, server, place, view, statement).await) });
+                under_way.push(async move { (index, access, self.ask(index, access, place, view, statement).await) });
             } else {
                 // Those who failed may be better now.
                 tries
@@ -292,13 +319,13 @@ impl Servers {
                     if started.elapsed() >= self.patience {
                         return Err(failure.unwrap_or_else(|| StoreError::Unavailable("no server is far enough".into())));
                     }
-                    self.list.iter().for_each(|server| server.wanted.notify_one());
+                    self.list.iter().for_each(|access| access.server.wanted.notify_one());
                     sleep(PAUSE).await;
                     continue;
                 }
             }
             tokio::select! {
-                Some((index, server, outcome)) = under_way.next() => {
+                Some((index, Access { server, .. }, outcome)) = under_way.next() => {
                     let primary = view.primary == Some(index);
                     match outcome {
                         Ok(Some(value)) => return Ok(value),
@@ -315,8 +342,11 @@ impl Servers {
                     }
                 }
                 () = sleep(MOMENT) => {
-                    let silent = self.list.iter().zip(&tries).filter(|(server, one)| **one == Try::UnderWay && !server.was_heard_within(MOMENT));
-                    silent.for_each(|(server, _)| server.doubt());
+                    for (Access { server, .. }, one) in self.list.iter().zip(&tries) {
+                        if *one == Try::UnderWay && !server.was_heard_within(MOMENT) {
+                            server.doubt();
+                        }
+                    }
                 }
             }
         }
@@ -325,41 +355,42 @@ impl Servers {
     async fn ask<T>(
         &self,
         index: usize,
-        server: &Server,
+        access: &Access,
         place: Where,
         view: View,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone,
     ) -> Result<Option<T>> {
         match place {
-            Where::Anywhere => server.read_any(statement).await,
-            Where::At(At::Replayed(lsn)) if view.primary != Some(index) => server.read_replayed(lsn, view, statement).await,
-            Where::At(_) => self.while_primary(index, server.read_newest(view, statement)).await,
+            Where::Anywhere => access.read_any(statement).await,
+            Where::At(At::Replayed(needed)) if view.primary != Some(index) => access.read_replayed(needed, view, statement).await,
+            // Somebody else has written to a later primary, which is not known here yet.
+            Where::At(At::Replayed(needed)) if needed.history > view.history => Ok(None),
+            Where::At(_) => self.while_primary(index, access.read_newest(view, statement)).await,
         }
     }
 
     /// Whom to ask now.
-    fn next(&self, place: Where, view: View, tries: &[Try]) -> Option<(usize, &Server)> {
+    fn next(&self, place: Where, view: View, tries: &[Try]) -> Option<(usize, &Access)> {
         let possible = |index: usize| tries.get(index) == Some(&Try::Possible);
         let primary = self.primary(view).ok().filter(|(index, _)| possible(*index));
-        let replica = |enough: &dyn Fn(&Server) -> bool| {
+        let replica = |enough: &dyn Fn(&Server, Lsn) -> bool| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             (0..self.list.len())
                 .map(|index| turn.wrapping_add(index) % self.list.len())
                 .filter(|index| possible(*index) && view.primary != Some(*index))
                 .filter_map(|index| Some((index, self.list.get(index)?)))
-                .filter(|(_, server)| server.is_replica(view) && enough(server))
-                .min_by_key(|(_, server)| server.load())
+                .filter(|(_, Access { server, .. })| server.replica(view).is_some_and(|place| enough(server, place)))
+                .min_by_key(|(_, access)| access.server.load())
         };
         match place {
             Where::At(At::Primary) => primary,
-            Where::Anywhere => primary.or_else(|| replica(&|_| true)),
-            Where::At(At::Replayed(lsn)) => replica(&|server| {
-                let enough = server.place() >= lsn;
-                if !enough {
+            Where::Anywhere => primary.or_else(|| replica(&|_, _| true)),
+            Where::At(At::Replayed(needed)) => replica(&|server, place| {
+                if place < needed {
                     // For the next one who asks.
                     server.wanted.notify_one();
                 }
-                enough
+                place >= needed
             })
             .or(primary),
         }

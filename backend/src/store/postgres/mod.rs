@@ -4,6 +4,7 @@
 //! UPDATE that waited for another one checks its WHERE clause again on what the other left behind, so a condition on the version
 //! holds at the moment of the change.
 
+mod access;
 mod accounts;
 mod cluster;
 mod monitor;
@@ -52,12 +53,23 @@ pub(super) struct Postgres {
     pool: Cluster,
     /// Whether writes leave notes.
     noting: bool,
+    /// One connection for those who read the notes, who must not wait behind requests.
+    outbox: Cluster,
 }
 
 impl Postgres {
     pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings, noting: bool) -> Self {
         let pool = Cluster::new(primary, replicas, settings);
-        Self { settings, pool, noting }
+        let outbox = pool.aside(PoolSettings {
+            max_connections: 1,
+            ..settings
+        });
+        Self {
+            settings,
+            pool,
+            noting,
+            outbox,
+        }
     }
 
     /// What was written under a key.
@@ -121,15 +133,15 @@ impl Store for Postgres {
     async fn position(&self) -> Result<Option<Lsn>> {
         // Where records are inserted, not where they are flushed: a commit that does not wait for the disk is behind the latter. At the start of a page this is
         // behind its header, which no replica has replayed before there is another record; then everything up to the page is enough.
-        const SQL: &str = "SELECT (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
+        const SQL: &str = "SELECT coalesce((SELECT max(id) FROM histories), 0), \
+            (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
             WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint \
             FROM (SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS lsn) AS log";
         if !self.pool.has_replicas() {
             return Ok(None);
         }
-        let place: i64 = self.pool.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
-        // Never negative: the log does not get that long.
-        Ok(Some(Lsn(u64::try_from(place).unwrap_or(0))))
+        let (history, lsn): (i64, i64) = self.pool.read(async move |c| sqlx::query_as(SQL).fetch_one(c).await).await?;
+        Ok(Some(Lsn::new(history, lsn)))
     }
 
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {
@@ -266,7 +278,11 @@ impl Store for Postgres {
     }
 
     fn pool(&self) -> PoolStatus {
-        self.pool.status()
+        let (users, outbox) = (self.pool.status(), self.outbox.status());
+        PoolStatus {
+            statements: users.statements + outbox.statements,
+            ..users
+        }
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
@@ -274,6 +290,7 @@ impl Store for Postgres {
     }
 
     async fn close(&self) {
+        self.outbox.close().await;
         self.pool.close().await;
     }
 }

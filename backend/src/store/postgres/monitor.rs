@@ -2,6 +2,8 @@
 //!
 //! PostgreSQL begins a new timeline whenever a standby is promoted. So of two servers that both believe to be the primary, the one on the higher timeline is
 //! it, and the other one is an old one that came back. A timeline that was seen once, be it in a replica's row of it, is never gone behind again.
+//!
+//! Before anything is written to a primary it gets a row of its history (`histories`), whose number then stands before every place in the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,8 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::cluster::{Servers, View};
-use super::server::{Known, Seen, Server, look, look_at_replica};
+use super::server::{Known, Seen, Server, look, look_at_replica, mark};
+use crate::store::Lsn;
 
 /// Pause between two questions.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -23,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Watches over one server, for ever.
 pub(super) async fn watch_over(servers: Arc<Servers>, index: usize) {
-    let Some(server) = servers.list.get(index) else { return };
+    let Some(access) = servers.list.get(index) else { return };
+    let server = &access.server;
     let mut monitor = Monitor {
         server,
         connection: None,
@@ -33,8 +37,8 @@ pub(super) async fn watch_over(servers: Arc<Servers>, index: usize) {
     loop {
         monitor.ask().await;
         elect(&servers);
-        if servers.view().primary == Some(index) {
-            monitor.mark().await;
+        if servers.view().primary == Some(index) && monitor.mark().await {
+            elect(&servers);
         }
         let wanted = timeout(PAUSE, server.wanted.notified()).await;
         if wanted.is_ok() {
@@ -46,8 +50,8 @@ pub(super) async fn watch_over(servers: Arc<Servers>, index: usize) {
 struct Monitor<'a> {
     server: &'a Server,
     connection: Option<PgConnection>,
-    /// Of which cluster and timeline there is a row.
-    marked: Option<(i64, i64)>,
+    /// The history of this cluster and timeline.
+    marked: Option<(i64, i64, i64)>,
     /// Whether the last question was answered; none was asked yet.
     answered: Option<bool>,
 }
@@ -60,7 +64,7 @@ impl Monitor<'_> {
         let why = match timeout(PATIENCE, ask(self.server, connection)).await {
             Ok(Ok((seen, connection))) => {
                 self.connection = Some(connection);
-                self.server.learn(seen, doubts);
+                self.server.learn(self.with_history(seen), doubts);
                 None
             }
             Ok(Err(e)) => {
@@ -79,26 +83,40 @@ impl Monitor<'_> {
         }
     }
 
-    /// Leaves a row by which replicas show that they follow this primary.
-    async fn mark(&mut self) {
-        const SQL: &str = "INSERT INTO timelines (system, timeline) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        let Some(Seen { system, timeline, .. }) = self.server.known().seen.filter(|seen| !seen.recovering) else {
-            return;
+    /// Leaves a row of the history that this primary writes. Whether that was due.
+    async fn mark(&mut self) -> bool {
+        let seen = self.server.known().seen;
+        let Some(seen) = seen.filter(|seen| !seen.recovering && seen.place.history == 0) else {
+            return false;
         };
-        if self.marked == Some((system, timeline)) {
-            return;
-        }
-        let Some(mut connection) = self.connection.take() else { return };
-        let insert = sqlx::query(SQL).bind(system).bind(timeline).execute(&mut connection);
-        match timeout(PATIENCE, insert).await {
-            Ok(Ok(_)) => {
-                self.marked = Some((system, timeline));
+        let Some(mut connection) = self.connection.take() else {
+            return false;
+        };
+        match timeout(PATIENCE, mark(&mut connection, seen)).await {
+            Ok(Ok(Some(history))) => {
                 self.connection = Some(connection);
+                self.marked = Some((seen.system, seen.timeline, history));
+                self.server.belongs_to(history);
+                true
             }
             // Before the schema is there, for one. Next time, then.
-            Ok(Err(sqlx::Error::Database(_))) => self.connection = Some(connection),
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Ok(None) | Err(sqlx::Error::Database(_))) => {
+                self.connection = Some(connection);
+                false
+            }
+            Ok(Err(_)) | Err(_) => false,
         }
+    }
+
+    /// What is known of a primary beyond what it says.
+    fn with_history(&self, mut seen: Seen) -> Seen {
+        if let Some((system, timeline, history)) = self.marked
+            && !seen.recovering
+            && (system, timeline) == (seen.system, seen.timeline)
+        {
+            seen.place = Lsn::new(history, seen.place.lsn);
+        }
+        seen
     }
 }
 
@@ -129,7 +147,7 @@ async fn ask_on(connection: &mut PgConnection) -> sqlx::Result<Seen> {
 /// Decides anew which server is the primary.
 fn elect(servers: &Servers) {
     servers.change(|before| {
-        let known: Vec<Known> = servers.list.iter().map(Server::known).collect();
+        let known: Vec<Known> = servers.list.iter().map(|access| access.server.known()).collect();
         elected(before, &known)
     });
 }
@@ -141,19 +159,25 @@ fn elected(before: View, known: &[Known]) -> View {
     let seen = |one: &Known| one.seen.filter(|seen| seen.system == system);
     let floor = if system == before.system { before.timeline } else { 0 };
     let timeline = known.iter().filter_map(seen).map(|seen| seen.timeline).fold(floor, i64::max);
+    let floor = if system == before.system { before.history } else { 0 };
+    let history = known.iter().filter_map(seen).map(|seen| seen.place.history).fold(floor, i64::max);
     let writes = |one: &Known| one.answers() && seen(one).is_some_and(|seen| !seen.recovering && seen.timeline == timeline);
+    let primary = known.iter().position(writes);
     View {
         looked: before.looked || known.iter().all(|one| one.looked),
-        primary: known.iter().position(writes),
+        primary,
+        marked: primary
+            .and_then(|index| known.get(index)?.seen)
+            .is_some_and(|seen| seen.place.history > 0),
         system,
         timeline,
+        history,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Lsn;
 
     /// Answers of servers, `None` for one that never gave any: recovering, cluster, timeline.
     fn known(answers: &[Option<(bool, i64, i64)>]) -> Vec<Known> {
@@ -161,7 +185,7 @@ mod tests {
             answer.map_or(Known::default(), |(recovering, system, timeline)| {
                 Known::answered(Seen {
                     recovering,
-                    place: Lsn(1),
+                    place: Lsn::new(timeline, 1),
                     system,
                     timeline,
                 })

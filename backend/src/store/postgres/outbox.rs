@@ -14,8 +14,8 @@ impl Outbox for Postgres {
             LEFT JOIN (SELECT id, user_id, version FROM outbox ORDER BY id LIMIT $1) AS n ON true ORDER BY n.id";
         type Row = (bool, Option<i64>, Option<i64>, Option<i64>);
         let rows: Vec<Row> = self
-            .pool
-            .aside(async |c: &mut PgConnection| sqlx::query_as(SQL).bind(limit).fetch_all(c).await)
+            .outbox
+            .read(async move |c: &mut PgConnection| sqlx::query_as(SQL).bind(limit).fetch_all(c).await)
             .await?;
         if rows.iter().any(|(is_replica, ..)| *is_replica) {
             return Err(StoreError::Unavailable("a replica answers in the primary's place".into()));
@@ -30,8 +30,8 @@ impl Outbox for Postgres {
     async fn forget(&self, rows: &[i64]) -> Result<()> {
         // Locked by row: several servers remove the same ones at once, and none may wait for another that waits for it.
         const SQL: &str = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id = ANY ($1) ORDER BY id FOR UPDATE)";
-        self.pool
-            .aside(async |c: &mut PgConnection| sqlx::query(SQL).bind(rows).execute(c).await)
+        self.outbox
+            .write(async |c: &mut PgConnection| sqlx::query(SQL).bind(rows).execute(c).await)
             .await?;
         Ok(())
     }
@@ -45,8 +45,8 @@ impl Outbox for Postgres {
 
     async fn home(&self) -> Result<String> {
         const SQL: &str = "SELECT name FROM home";
-        self.pool
-            .aside(async |c: &mut PgConnection| sqlx::query_scalar(SQL).fetch_one(c).await)
+        self.outbox
+            .read(async move |c: &mut PgConnection| sqlx::query_scalar(SQL).fetch_one(c).await)
             .await
     }
 }

@@ -1,8 +1,4 @@
-//! One PostgreSQL server: its pool, what its monitor knows of it, and what is asked of it to learn whether it may answer.
-//!
-//! What the monitor knows is a hint, by which a server is chosen. What counts is what the session itself has seen: a session lives in one server, which does
-//! not go back within its life, so all that had been replayed when the session asked is visible to every statement after it. (To ask within the same statement
-//! proves nothing: its snapshot is older than the place that it is told.)
+//! One PostgreSQL server: what its monitor knows of it, and what is asked of it to know more.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +8,6 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 
 use super::cluster::View;
-use crate::settings::PoolSettings;
-use crate::store::pool::{Held, Pool, PoolStatus};
 use crate::store::{Lsn, Result};
 
 /// A primary that has been silent for longer is away: a single late answer is no reason to refuse writes.
@@ -24,34 +18,36 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(super) struct Seen {
     /// It replays what another one writes.
     pub(super) recovering: bool,
-    /// Of a replica, how far it had replayed; of a primary, how far it had written.
+    /// Of a replica, how far it had replayed, and in which history; of a primary, how far it had written, and which history that is, if there is a row of it.
     pub(super) place: Lsn,
     /// Which cluster it is a copy of.
     pub(super) system: i64,
-    /// Of a primary, the timeline that it writes; of a replica, the last one that a backend has left a row of; 0 when there is none.
+    /// Of a primary, the timeline that it writes; of a replica, the last one of which it has a row; 0 when there is none.
     pub(super) timeline: i64,
 }
 
-type SeenRow = (bool, i64, i64, i64);
+type SeenRow = (bool, i64, i64, i64, i64);
 
-fn seen((recovering, place, system, timeline): SeenRow) -> Seen {
+fn seen((recovering, lsn, system, history, timeline): SeenRow) -> Seen {
     Seen {
         recovering,
-        // Never negative: the log does not get that long.
-        place: Lsn(u64::try_from(place).unwrap_or(0)),
+        place: Lsn::new(history, lsn),
         system,
         timeline,
     }
 }
 
-/// How far the server is, and which cluster it belongs to.
+/// How far the server is, and which cluster it belongs to; and more.
 macro_rules! look {
-    ($timeline:literal) => {
+    ($history:literal, $timeline:literal, $from:literal) => {
         concat!(
             "SELECT pg_is_in_recovery(), coalesce((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ",
             "ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn)::bigint, 0), s.system_identifier, ",
+            $history,
+            ", ",
             $timeline,
-            " FROM pg_control_system() s"
+            " FROM pg_control_system() s ",
+            $from
         )
     };
 }
@@ -59,30 +55,61 @@ macro_rules! look {
 /// What may be asked of any server, also of one without our tables. (Of a session in a primary the timeline is always the same.)
 pub(super) async fn look(connection: &mut PgConnection) -> sqlx::Result<Seen> {
     const SQL: &str = look!(
-        "CASE WHEN pg_is_in_recovery() THEN 0 ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint END"
+        "0::bigint",
+        "CASE WHEN pg_is_in_recovery() THEN 0 ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint END",
+        ""
     );
     Ok(seen(sqlx::query_as(SQL).fetch_one(connection).await?))
 }
 
-/// The same of a replica, with the timeline that it follows.
+/// The same of a replica, with the history that it follows.
 pub(super) async fn look_at_replica(connection: &mut PgConnection) -> sqlx::Result<Seen> {
-    const SQL: &str = look!("coalesce((SELECT max(timeline) FROM timelines t WHERE t.system = s.system_identifier), 0)");
+    const SQL: &str = look!(
+        "coalesce(h.id, 0)",
+        "coalesce(h.timeline, 0)",
+        "LEFT JOIN (SELECT * FROM histories ORDER BY id DESC LIMIT 1) h ON h.system = s.system_identifier"
+    );
     Ok(seen(sqlx::query_as(SQL).fetch_one(connection).await?))
 }
 
+/// The number of the history that a primary writes, of which it leaves a row if there is none: a higher one than that of any history which this one goes on from.
+pub(super) async fn mark(connection: &mut PgConnection, primary: Seen) -> sqlx::Result<Option<i64>> {
+    const NEXT: &str = "INSERT INTO histories AS h (id, system, timeline) SELECT coalesce(max(id), 0) + 1, $1, $2 FROM histories \
+        ON CONFLICT (system, timeline) DO UPDATE SET id = excluded.id WHERE h.id < excluded.id - 1";
+    let before = current(connection, primary).await?;
+    if before.is_some() {
+        return Ok(before);
+    }
+    let next = sqlx::query(NEXT).bind(primary.system).bind(primary.timeline);
+    match next.execute(&mut *connection).await {
+        // Somebody else has left the same row.
+        Err(sqlx::Error::Database(e)) if e.is_unique_violation() => {}
+        outcome => _ = outcome?,
+    }
+    current(connection, primary).await
+}
+
+/// Its number, if it is the last one.
+async fn current(connection: &mut PgConnection, primary: Seen) -> sqlx::Result<Option<i64>> {
+    const SQL: &str = "SELECT id FROM histories WHERE system = $1 AND timeline = $2 AND id = (SELECT max(id) FROM histories)";
+    let query = sqlx::query_scalar(SQL).bind(primary.system).bind(primary.timeline);
+    query.fetch_optional(connection).await
+}
+
 impl Seen {
-    /// Whether a later statement of the session sees all up to `place` of what the primary in this view has written.
-    fn shows(&self, place: Lsn, view: View) -> bool {
-        self.recovering && self.is_of(view) && self.place >= place
+    /// Whether a later statement of the session sees all up to `place`, and nothing that has come to be no part of the history.
+    pub(super) fn shows(&self, place: Lsn, view: View) -> bool {
+        self.recovering && self.follows(view) && self.place >= place
+    }
+
+    /// Whether it is a replica of the primary of this view, or of one that took its place.
+    pub(super) fn follows(&self, view: View) -> bool {
+        self.recovering && self.system == view.system && self.place.history > 0 && self.place.history >= view.history
     }
 
     /// Whether this is a session in the primary of this view, or in one that took its place.
-    fn writes(&self, view: View) -> bool {
-        !self.recovering && self.is_of(view)
-    }
-
-    pub(super) fn is_of(&self, view: View) -> bool {
-        self.system == view.system && self.timeline >= view.timeline
+    pub(super) fn writes(&self, view: View) -> bool {
+        !self.recovering && self.system == view.system && self.timeline >= view.timeline
     }
 }
 
@@ -112,21 +139,11 @@ impl Known {
     }
 }
 
-/// Whose connections a statement takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    Requests,
-    Aside,
-}
-
 /// One server.
 pub(super) struct Server {
     /// Host, port and database, for the log and the metrics.
     pub(super) name: String,
     pub(super) options: PgConnectOptions,
-    pub(super) pool: Pool<PgConnection, Option<Seen>>,
-    /// One connection for those who must not wait behind requests.
-    pub(super) aside: Pool<PgConnection, Option<Seen>>,
     /// Wakes the monitor.
     pub(super) wanted: Notify,
     known: Mutex<Known>,
@@ -134,8 +151,8 @@ pub(super) struct Server {
     sound: AtomicBool,
     /// How often it was doubted.
     doubts: AtomicU64,
-    /// The newest place known.
-    place: AtomicU64,
+    /// The newest place in the log that is known.
+    lsn: AtomicU64,
     /// Statements under way.
     busy: AtomicUsize,
     /// When it was heard of last, in milliseconds since `started`.
@@ -153,121 +170,23 @@ impl Drop for Busy<'_> {
 }
 
 impl Server {
-    pub(super) fn new(options: &PgConnectOptions, settings: PoolSettings) -> Self {
+    pub(super) fn new(options: &PgConnectOptions) -> Self {
         let options = options.clone().application_name("backend");
-        let one = PoolSettings {
-            max_connections: 1,
-            ..settings
-        };
         Self {
             name: name(&options),
-            pool: Pool::new(options.clone(), settings),
-            aside: Pool::new(options.clone(), one),
             options,
             wanted: Notify::new(),
             known: Mutex::default(),
             sound: AtomicBool::new(false),
             doubts: AtomicU64::new(0),
-            place: AtomicU64::new(0),
+            lsn: AtomicU64::new(0),
             busy: AtomicUsize::new(0),
             heard: AtomicU64::new(0),
             started: Instant::now(),
         }
     }
 
-    /// Runs a statement in a session that sees all up to `place`. `None`: there is none here yet.
-    pub(super) async fn read_replayed<T>(
-        &self,
-        place: Lsn,
-        view: View,
-        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone,
-    ) -> Result<Option<T>> {
-        let _busy = self.busy();
-        let outcome = self
-            .pool
-            .read_on(async move |held: &mut Held<PgConnection, Option<Seen>>| {
-                if !held.seen.is_some_and(|seen| seen.shows(place, view)) {
-                    let seen = look_at_replica(held.connection()).await?;
-                    held.seen = Some(seen);
-                    self.place.fetch_max(seen.place.0, Ordering::Relaxed);
-                    if !seen.shows(place, view) {
-                        return Ok(None);
-                    }
-                }
-                statement(held.connection()).await.map(Some)
-            })
-            .await;
-        self.hear(&outcome);
-        outcome
-    }
-
-    /// Runs a statement that changes nothing in a session that may also write. `None`: there is none here.
-    pub(super) async fn read_newest<T>(
-        &self,
-        view: View,
-        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone,
-    ) -> Result<Option<T>> {
-        let outcome = self
-            .pool
-            .read_on(async move |held: &mut Held<PgConnection, Option<Seen>>| {
-                if may_write(held, view).await? {
-                    statement(held.connection()).await.map(Some)
-                } else {
-                    Ok(None)
-                }
-            })
-            .await;
-        self.hear(&outcome);
-        outcome
-    }
-
-    /// Runs a statement that changes something. `None`: it was not sent, because this is not the primary.
-    pub(super) async fn write<T>(
-        &self,
-        lane: Lane,
-        view: View,
-        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
-    ) -> Result<Option<T>> {
-        let pool = match lane {
-            Lane::Requests => &self.pool,
-            Lane::Aside => &self.aside,
-        };
-        let outcome = pool
-            .write_on(async move |held: &mut Held<PgConnection, Option<Seen>>| {
-                if may_write(held, view).await? {
-                    statement(held.connection()).await.map(Some)
-                } else {
-                    Ok(None)
-                }
-            })
-            .await;
-        self.hear(&outcome);
-        outcome
-    }
-
-    /// Connections for requests, and all statements.
-    pub(super) fn status(&self) -> PoolStatus {
-        let (requests, aside) = (self.pool.status(), self.aside.status());
-        PoolStatus {
-            statements: requests.statements + aside.statements,
-            ..requests
-        }
-    }
-
-    /// Gives all connections back.
-    pub(super) async fn close(&self) {
-        self.aside.close().await;
-        self.pool.close().await;
-    }
-
-    /// Runs a statement in whatever state the server is.
-    pub(super) async fn read_any<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<Option<T>> {
-        let outcome = self.pool.read(statement).await.map(Some);
-        self.hear(&outcome);
-        outcome
-    }
-
-    fn hear<T>(&self, outcome: &Result<T>) {
+    pub(super) fn hear<T>(&self, outcome: &Result<T>) {
         if outcome.is_ok() {
             self.heard.store(self.now(), Ordering::Relaxed);
         }
@@ -282,7 +201,8 @@ impl Server {
         Duration::from_millis(self.now() - self.heard.load(Ordering::Relaxed).min(self.now())) < time
     }
 
-    fn busy(&self) -> Busy<'_> {
+    /// Counts a statement.
+    pub(super) fn busy(&self) -> Busy<'_> {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(&self.busy)
     }
@@ -292,14 +212,26 @@ impl Server {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// How far it is, as far as is known.
-    pub(super) fn place(&self) -> Lsn {
-        Lsn(self.place.load(Ordering::Relaxed))
+    /// How far in the log it is, as far as is known.
+    pub(super) fn lsn(&self) -> u64 {
+        self.lsn.load(Ordering::Relaxed)
     }
 
-    /// Whether it is worth a try as a replica of the primary in this view.
-    pub(super) fn is_replica(&self, view: View) -> bool {
-        self.sound.load(Ordering::Relaxed) && self.known().seen.is_some_and(|seen| seen.recovering && seen.is_of(view))
+    /// It is at least so far.
+    pub(super) fn reached(&self, place: Lsn) {
+        self.lsn.fetch_max(place.lsn, Ordering::Relaxed);
+    }
+
+    /// Whether it is worth a try as a replica of the primary in this view, and what it knows then.
+    pub(super) fn replica(&self, view: View) -> Option<Lsn> {
+        if !self.sound.load(Ordering::Relaxed) {
+            return None;
+        }
+        let seen = self.known().seen.filter(|seen| seen.follows(view))?;
+        Some(Lsn {
+            lsn: self.lsn(),
+            ..seen.place
+        })
     }
 
     /// It failed or was silent: it is left alone until its monitor hears of it again.
@@ -327,9 +259,16 @@ impl Server {
     pub(super) fn learn(&self, seen: Seen, doubts: u64) {
         *self.lock() = Known::answered(seen);
         self.heard.store(self.now(), Ordering::Relaxed);
-        self.place.store(seen.place.0, Ordering::Relaxed);
+        self.lsn.store(seen.place.lsn, Ordering::Relaxed);
         // Who doubted meanwhile has woken the monitor.
         self.sound.store(self.doubts() == doubts, Ordering::Relaxed);
+    }
+
+    /// It writes this history.
+    pub(super) fn belongs_to(&self, history: i64) {
+        if let Some(seen) = &mut self.lock().seen {
+            seen.place.history = history;
+        }
     }
 
     /// It did not answer; for certain, or only not in time.
@@ -342,18 +281,6 @@ impl Server {
         drop(known);
         self.sound.store(false, Ordering::Relaxed);
     }
-}
-
-/// Whether it is a session in the primary; asked once, and again while it is not.
-async fn may_write(held: &mut Held<PgConnection, Option<Seen>>, view: View) -> sqlx::Result<bool> {
-    if let Some(seen) = held.seen
-        && seen.writes(view)
-    {
-        return Ok(true);
-    }
-    let seen = look(held.connection()).await?;
-    held.seen = Some(seen);
-    Ok(seen.writes(view))
 }
 
 /// Host, port and database.
