@@ -38,10 +38,16 @@ async fn an_account_bears_ten_failures_wherever_they_come_from(mut servers: Guar
 
 async fn guesses_at_once_are_counted_one_by_one(servers: Guarded) {
     servers.register("ada").await;
-    let asks = (0..40).map(|n| {
-        let server = if n % 2 == 0 { servers.first } else { servers.second };
-        servers.login(server, "ada", &format!("guess {n}")).into_future()
-    });
+    let guess = async |n: usize| {
+        let server = if n.is_multiple_of(2) { servers.first } else { servers.second };
+        let mut answer = servers.login(server, "ada", &format!("guess {n}")).await;
+        // On a busy machine, passwords may be checked too slowly for all of them.
+        while answer.status == 503 {
+            answer = servers.login(server, "ada", &format!("guess {n}")).await;
+        }
+        answer
+    };
+    let asks = (0..40).map(guess);
     let answers = join_all(asks).await;
     let told = answers.iter().filter(|answer| answer.status == 401).count();
     assert_eq!(told, 10, "as many are told that they are wrong, and no more");

@@ -23,6 +23,7 @@ const SPARE: u64 = 500;
 /// `DATABASE_MAX_CONNECTIONS` and `DATABASE_CONNECT_TIMEOUT`, by default.
 const POOL: i64 = 20;
 const WAIT: Duration = Duration::from_secs(2);
+const LIST: &str = "/users?limit=1";
 /// For all of them together, on a slow machine.
 const ALL: Duration = Duration::from_secs(180);
 
@@ -51,10 +52,10 @@ struct Answer {
     after: Duration,
 }
 
-async fn ask(stream: &mut TcpStream) -> Answer {
+async fn ask(stream: &mut TcpStream, path: &str) -> Answer {
     let asked = Instant::now();
     stream
-        .write_all(b"GET /users?limit=1 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
         .await
         .expect("it reads");
     let (mut buffer, mut filled) = ([0; 4096], 0);
@@ -103,7 +104,7 @@ async fn ten_thousand_clients_at_once_do_not_exhaust_the_pool() {
     for mut stream in streams {
         let refused = Arc::clone(&refused);
         clients.spawn(async move {
-            let answer = ask(&mut stream).await;
+            let answer = ask(&mut stream, LIST).await;
             refused.fetch_add(usize::from(answer.status == 503), Ordering::Relaxed);
             (answer, stream)
         });
@@ -118,7 +119,11 @@ async fn ten_thousand_clients_at_once_do_not_exhaust_the_pool() {
         refused.load(Ordering::Relaxed) > 0
     })
     .await;
-    assert_eq!(server.get("/metrics").await.status, 200, "what needs no database goes on");
+    let mut other = TcpStream::connect(addr).await.expect("it listens");
+    let missing = timeout(ALL, ask(&mut other, "/nothing"))
+        .await
+        .expect("what needs no database goes on");
+    assert_eq!(missing.status, 404);
     holder.execute("COMMIT").await.expect("the server answers");
 
     let mut streams = Vec::new();
@@ -144,7 +149,7 @@ async fn ten_thousand_clients_at_once_do_not_exhaust_the_pool() {
 
     // It serves as before, also those whom it has sent away.
     for stream in streams.iter_mut().take(100) {
-        assert_eq!(ask(stream).await.status, 200);
+        assert_eq!(ask(stream, LIST).await.status, 200);
     }
     assert_eq!(server.get("/ready").await.status, 200);
     assert!(in_use(&database).await <= POOL);
