@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::count::Count;
 use crate::idempotency::Key;
 use crate::store::{Created, Sessions, Store, StoreError};
 use crate::users::{Account, Credentials, Email, NewUser, Role};
@@ -78,12 +79,30 @@ impl From<Busy> for Refusal {
     }
 }
 
+/// What was counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Logins that gave a session.
+    pub logins: Count,
+    /// Logins with a wrong address or password.
+    pub logins_failed: Count,
+    /// Logins that were refused unseen, after too many of those.
+    pub logins_limited: Count,
+    /// Refreshes that gave the next pair of tokens.
+    pub refreshes: Count,
+    /// Refreshes with what is no token, or of a session that is over.
+    pub refreshes_refused: Count,
+    /// Those of them with a token that had been exchanged before, which ended the session.
+    pub reuses: Count,
+}
+
 /// Everything about logging in.
 pub struct Auth {
     store: Arc<dyn Store>,
     sessions: Arc<dyn Sessions>,
     hasher: Hasher,
     tokens: Tokens,
+    counts: Counts,
 }
 
 impl Auth {
@@ -94,7 +113,13 @@ impl Auth {
             sessions,
             hasher: Hasher::new(),
             tokens: Tokens::new(secret),
+            counts: Counts::default(),
         }
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Who holds this access token, if it is valid.
@@ -120,6 +145,17 @@ impl Auth {
     /// Unknown addresses take the same steps as known ones, so that the time tells nothing. Guesses that run at once are counted
     /// one by one as they fail, and a right one is looked at again in the end: so no more than the limit are ever answered.
     pub async fn login(&self, given: &Credentials, from: IpAddr) -> Result<Grant, Refusal> {
+        let outcome = self.try_login(given, from).await;
+        match &outcome {
+            Ok(_) => self.counts.logins.add(1),
+            Err(Refusal::WrongCredentials) => self.counts.logins_failed.add(1),
+            Err(Refusal::TooMany(_)) => self.counts.logins_limited.add(1),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn try_login(&self, given: &Credentials, from: IpAddr) -> Result<Grant, Refusal> {
         // What is no address is nobody's; it must not reach the database, which cannot take every text.
         let email = Email::new(&given.email).ok();
         let limits = Limits::of(from, email.as_ref());
@@ -160,6 +196,16 @@ impl Auth {
 
     /// Exchanges a refresh token for the next pair.
     pub async fn refresh(&self, refresh_token: &str) -> Result<Grant, Refusal> {
+        let outcome = self.try_refresh(refresh_token).await;
+        match &outcome {
+            Ok(_) => self.counts.refreshes.add(1),
+            Err(Refusal::NoSession) => self.counts.refreshes_refused.add(1),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn try_refresh(&self, refresh_token: &str) -> Result<Grant, Refusal> {
         let given = RefreshToken::parse(refresh_token).ok_or(Refusal::NoSession)?;
         let owner = self.sessions.owner(given.session()).await?.ok_or(Refusal::NoSession)?;
         // The user first: were the database away after the exchange, the client would be left with a token that is spent.
@@ -176,6 +222,7 @@ impl Auth {
         if exchanged {
             Ok(self.grant(&account, &next))
         } else {
+            self.counts.reuses.add(1);
             Err(Refusal::NoSession)
         }
     }

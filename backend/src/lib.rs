@@ -8,11 +8,14 @@
 //! | [`http`] | methods, headers, status codes; turns requests into calls and results into responses |
 //! | [`users`] | what a user is, and what a request may say about one |
 //! | [`auth`] | passwords, tokens, sessions |
+//! | [`cache`] | what of the users is in Redis, and whether it may be believed |
 //! | [`store`] | SQL and Redis |
 //!
 //! Beside them stand [`settings`] (what the environment says), [`error`] (every refusal becomes a response there) and [`log`].
 
 pub mod auth;
+pub mod cache;
+pub mod count;
 pub mod error;
 pub mod http;
 pub mod idempotency;

@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::auth::Auth;
+use crate::cache::Cache;
 use crate::http::{App, Service};
 use crate::log::Log;
 use crate::settings::{AuthSettings, Settings, Who};
@@ -53,8 +54,13 @@ pub async fn serve(settings: Settings, log: Log, stop: impl Future<Output = &'st
         warn!("AUTH=off: everybody who reaches this address may change everything");
     }
     let store = store::open(&settings.database);
-    let auth = settings.auth.map(|auth| logins(auth, &store)).transpose()?;
-    let app = Arc::new(App::new(Arc::clone(&store), auth, &settings.http, log));
+    let auth = settings
+        .auth
+        .map(|auth| logins(auth, settings.redis.as_ref(), &store))
+        .transpose()?;
+    let cache = settings.redis.filter(|_| settings.database.outbox);
+    let cache = cache.map(|redis| Arc::new(Cache::start(redis, Arc::clone(&store), settings.http.cache_ttl)));
+    let app = Arc::new(App::new(Arc::clone(&store), auth, cache, &settings.http, log));
     let drain = async {
         let why = stop.await;
         info!(drain_delay = ?settings.drain_delay, "stopping because of {why}");
@@ -97,9 +103,9 @@ async fn prepare(store: &dyn Store, migrate: bool) -> anyhow::Result<()> {
 }
 
 /// Sessions are kept in Redis, or where the users are.
-fn logins(settings: AuthSettings, store: &Arc<dyn Store>) -> anyhow::Result<Auth> {
-    let sessions: Arc<dyn Sessions> = match settings.redis {
-        Some(client) => Arc::new(Redis::new(client)?),
+fn logins(settings: AuthSettings, redis: Option<&redis::Client>, store: &Arc<dyn Store>) -> anyhow::Result<Auth> {
+    let sessions: Arc<dyn Sessions> = match redis {
+        Some(client) => Arc::new(Redis::new(client.clone())?),
         None => Arc::clone(store) as _,
     };
     Ok(Auth::new(Arc::clone(store), sessions, settings.secret.as_bytes()))

@@ -10,7 +10,7 @@ use crate::ports::Port;
 use crate::process::{Process, Signal, Stdout};
 use crate::wait::until;
 
-/// A running `redis-server`, without persistence: what it has is gone when it ends.
+/// A running `redis-server`, without persistence, unless it is a durable one: what it has is gone when it ends.
 #[derive(Debug)]
 pub struct Redis {
     port: Port,
@@ -22,6 +22,8 @@ pub struct Redis {
 #[derive(Debug)]
 enum Kind {
     Server,
+    /// With an append-only file: what it has acknowledged is there again after it was killed.
+    Durable,
     /// A cluster of itself, whose nodes would talk to each other on this port.
     Cluster(Port),
     /// A sentinel that watches the primary on this port.
@@ -32,6 +34,13 @@ impl Redis {
     /// Starts one, and waits until it answers.
     pub async fn start() -> Redis {
         let mut redis = Redis::stopped();
+        redis.restart().await;
+        redis
+    }
+
+    /// Starts one that keeps on disk what it acknowledges.
+    pub async fn durable() -> Redis {
+        let mut redis = Redis::of(Kind::Durable);
         redis.restart().await;
         redis
     }
@@ -76,13 +85,13 @@ impl Redis {
     pub fn url(&self) -> String {
         let address = self.port.address();
         match self.kind {
-            Kind::Server => format!("redis://{address}"),
+            Kind::Server | Kind::Durable => format!("redis://{address}"),
             Kind::Cluster(_) => format!("redis-cluster://{address}"),
             Kind::Sentinel(_) => format!("redis-sentinel://{address}/main"),
         }
     }
 
-    /// Starts it, empty, on its old port.
+    /// Starts it on its old port, empty unless it is durable.
     pub async fn restart(&mut self) {
         let mut command = Command::new("redis-server");
         let port = self.port.number().to_string();
@@ -92,7 +101,9 @@ impl Redis {
             std::fs::write(&file, text).expect("a file");
             command.arg(file).arg("--sentinel");
         } else {
-            command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
+            let durable = if matches!(self.kind, Kind::Durable) { "yes" } else { "no" };
+            command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", durable]);
+            command.args(["--appendfsync", "always", "--dir"]);
             command.arg(self.folder.path());
         }
         if let Kind::Cluster(bus) = &self.kind {

@@ -59,9 +59,10 @@ pub(super) struct Myself {
     responses((status = 201, body = Myself, headers(("Location" = String), ("ETag" = String))), BodyErrors, EmailErrors))]
 pub(super) async fn register(login: Login, Json(fields): Json) -> Answer {
     let new = fields.into_registration().map_err(Problem::invalid)?;
-    let Created::Now(user) = login.auth()?.register(&new, None).await? else {
+    let Created::Now(user, note) = login.auth()?.register(&new, None).await? else {
         return Err(Problem::internal("a request without a key was known".into()));
     };
+    login.0.written(note).await?;
     let headers = [(ETAG, conditions::etag(&user)), (LOCATION, location(user.id)?)];
     let myself = Myself { user, role: Role::User };
     let mut response = (StatusCode::CREATED, NO_STORE, headers, Reply(myself)).into_response();

@@ -15,8 +15,11 @@ use prometheus::{
 };
 
 use super::App;
+use crate::auth::Auth;
+use crate::cache::Cache;
+use crate::count::Count;
 use crate::error::Problem;
-use crate::store::{PoolStatus, ServerStatus};
+use crate::store::ServerStatus;
 
 /// Seconds; most answers take less than a millisecond.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -53,7 +56,8 @@ impl Metrics {
         self.durations.with_label_values(&[method, route]).observe(duration.as_secs_f64());
     }
 
-    fn render(&self, pool: PoolStatus, servers: &[ServerStatus], log_dropped: u64) -> prometheus::Result<Vec<u8>> {
+    fn render(&self, app: &App) -> prometheus::Result<Vec<u8>> {
+        let (pool, log_dropped) = (app.store.pool(), app.log.dropped());
         let registry = Registry::new();
         registry.register(Box::new(self.requests.clone()))?;
         registry.register(Box::new(self.durations.clone()))?;
@@ -79,10 +83,17 @@ impl Metrics {
             "Lines of the log that could not be written.",
             log_dropped,
         )?)?;
+        let servers = app.store.servers();
         if !servers.is_empty() {
-            for collector in of_servers(servers)? {
+            for collector in of_servers(&servers)? {
                 registry.register(collector)?;
             }
+        }
+        if let Some(cache) = &app.cache {
+            register_cache(&registry, cache)?;
+        }
+        if let Some(auth) = &app.auth {
+            register_auth(&registry, auth)?;
         }
         let mut text = Vec::with_capacity(4096);
         TextEncoder::new().encode(&registry.gather(), &mut text)?;
@@ -124,6 +135,58 @@ fn of_servers(servers: &[ServerStatus]) -> prometheus::Result<Vec<Box<dyn Collec
     ])
 }
 
+fn register_cache(registry: &Registry, cache: &Cache) -> prometheus::Result<()> {
+    let (counts, status) = (cache.counts(), cache.status());
+    let results: [(&str, &Count); 4] = [
+        ("hit", &counts.hits),
+        ("miss", &counts.misses),
+        ("shared", &counts.shared),
+        ("unused", &counts.unused),
+    ];
+    let help = "Reads, by what the cache did for them.";
+    registry.register(counters("backend_cache_reads_total", help, "result", &results)?)?;
+    let results: [(&str, &Count); 2] = [("stored", &counts.fills), ("refused", &counts.refused)];
+    let help = "Fetches brought to the cache. Refused: a write came in between.";
+    registry.register(counters("backend_cache_fills_total", help, "result", &results)?)?;
+    let results: [(&str, &Count); 3] = [("write", &counts.told), ("outbox", &counts.told_later), ("none", &counts.untold)];
+    let help = "Writes of which Redis was told, by whoever made them or found their notes; none: answered without.";
+    registry.register(counters("backend_cache_invalidations_total", help, "by", &results)?)?;
+    let help = "Calls of Redis for the cache that failed.";
+    registry.register(counter("backend_cache_errors_total", help, counts.errors.get())?)?;
+    let help = "Whether what is in the cache may be used: 1 or 0.";
+    registry.register(gauge("backend_cache_trusted", help, status.holds.into())?)?;
+    let help = "Whether the cache has a connection to Redis: 1 or 0.";
+    registry.register(gauge("backend_cache_connected", help, status.connected.into())?)?;
+    let help = "Notes of writes that lay in the outbox at the last look.";
+    registry.register(gauge(
+        "backend_cache_outbox_notes",
+        help,
+        u32::try_from(status.notes).unwrap_or(u32::MAX),
+    )?)
+}
+
+fn register_auth(registry: &Registry, auth: &Auth) -> prometheus::Result<()> {
+    let counts = auth.counts();
+    let results: [(&str, &Count); 3] = [
+        ("ok", &counts.logins),
+        ("failed", &counts.logins_failed),
+        ("limited", &counts.logins_limited),
+    ];
+    registry.register(counters("backend_auth_logins_total", "Logins.", "result", &results)?)?;
+    let results: [(&str, &Count); 2] = [("ok", &counts.refreshes), ("refused", &counts.refreshes_refused)];
+    registry.register(counters("backend_auth_refreshes_total", "Refreshes.", "result", &results)?)?;
+    let help = "Refresh tokens that came a second time, and ended their sessions.";
+    registry.register(counter("backend_auth_reuses_total", help, counts.reuses.get())?)
+}
+
+fn counters(name: &str, help: &str, label: &str, values: &[(&str, &Count)]) -> prometheus::Result<Box<dyn Collector>> {
+    let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    for (value, count) in values {
+        counters.with_label_values(&[value]).inc_by(count.get());
+    }
+    Ok(Box::new(counters))
+}
+
 fn gauge(name: &str, help: &str, value: u32) -> prometheus::Result<Box<dyn Collector>> {
     let gauge = IntGauge::new(name, help)?;
     gauge.set(value.into());
@@ -139,9 +202,6 @@ fn counter(name: &str, help: &str, value: u64) -> prometheus::Result<Box<dyn Col
 /// For Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let text = app
-        .metrics
-        .render(app.store.pool(), &app.store.servers(), app.log.dropped())
-        .map_err(|e| Problem::internal(e.to_string()))?;
+    let text = app.metrics.render(&app).map_err(|e| Problem::internal(e.to_string()))?;
     Ok(([(CONTENT_TYPE, TEXT_FORMAT), (CACHE_CONTROL, "no-store")], text).into_response())
 }

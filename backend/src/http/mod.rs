@@ -18,6 +18,7 @@ mod observe;
 mod openapi;
 mod query;
 mod security;
+mod stored;
 mod users;
 
 use std::convert::Infallible;
@@ -37,15 +38,19 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::Auth;
+use crate::cache::Cache;
+use crate::error::Problem;
 use crate::log::Log;
 use crate::settings::{HttpSettings, Who};
-use crate::store::Store;
+use crate::store::{Note, Store};
 use caching::Caching;
 use metrics::Metrics;
 
 /// What the handlers work with.
 pub struct App {
     store: Arc<dyn Store>,
+    /// In Redis, where there is one.
+    cache: Option<Arc<Cache>>,
     who: Who,
     /// Where nobody has to log in, it may be that nobody can.
     auth: Option<Auth>,
@@ -59,9 +64,10 @@ pub struct App {
 
 impl App {
     /// Puts it together; connects to nothing.
-    pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, settings: &HttpSettings, log: Log) -> Self {
+    pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Arc<Cache>>, settings: &HttpSettings, log: Log) -> Self {
         Self {
             store,
+            cache,
             who: settings.who,
             auth,
             caching: Caching::new(settings.cache_ttl, settings.who),
@@ -76,6 +82,14 @@ impl App {
     /// From now on `/ready` answers 503, every answer says that this server leaves, and connections are closed after theirs.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A write is done: nobody may be shown what was before, once it is answered.
+    async fn written(&self, note: Note) -> Result<(), Problem> {
+        match &self.cache {
+            Some(cache) => Ok(cache.written(note).await?),
+            None => Ok(()),
+        }
     }
 
     fn is_draining(&self) -> bool {

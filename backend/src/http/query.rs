@@ -19,7 +19,7 @@ const MOST: i64 = 100;
 const LAST_PAGE: i64 = i64::MAX / MOST;
 
 /// A part of the list.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// The users from `offset`.
     Page {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Json as Reply;
 use axum::extract::{FromRequestParts, State};
-use axum::http::header::{ETAG, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,11 +19,11 @@ use super::openapi::{
     Replacement, UserErrors, WriteErrors,
 };
 use super::query::Part;
-use super::{App, caching, conditions, number};
+use super::{App, caching, conditions, number, stored};
 use crate::auth::Refusal;
 use crate::error::Problem;
 use crate::idempotency::Key;
-use crate::store::{At, Changed, Created};
+use crate::store::{At, Changed, Created, Note};
 use crate::users::{Change, FieldError, User};
 
 type Answer = Result<Response, Problem>;
@@ -55,57 +56,47 @@ pub(super) enum Listing {
 /// A page, counted from the start.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Page {
-    users: Vec<User>,
-    page: i64,
-    limit: i64,
+    pub(super) users: Vec<User>,
+    pub(super) page: i64,
+    pub(super) limit: i64,
     /// How many users there are in all.
-    total: i64,
+    pub(super) total: i64,
 }
 
 /// The users behind an id.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Behind {
-    users: Vec<User>,
-    limit: i64,
+    pub(super) users: Vec<User>,
+    pub(super) limit: i64,
     /// What to give as `after` for the next part; null at the end.
     #[schema(required = true)]
-    next: Option<i64>,
+    pub(super) next: Option<i64>,
 }
 
 /// List users
 #[utoipa::path(get, path = "/users", tag = "users", params(ListParameters),
     responses((status = 200, body = Listing), ListErrors, ReadErrors))]
 pub(super) async fn list(State(app): State<Arc<App>>, _: Reader, headers: HeaderMap, part: Part) -> Answer {
-    let mut response = match part {
-        Part::Page { page, limit, offset } => {
-            let (users, total) = app.store.page(offset, limit, At::Primary).await?;
-            Reply(Listing::Page(Page { users, page, limit, total })).into_response()
-        }
-        Part::After { id, limit } => {
-            // One more than asked for tells whether there is a next part.
-            let mut users = app.store.after(id, limit + 1, At::Primary).await?;
-            let asked = usize::try_from(limit).unwrap_or(usize::MAX);
-            let more = users.len() > asked;
-            users.truncate(asked);
-            let next = users.last().map(|user| user.id).filter(|_| more);
-            Reply(Listing::Behind(Behind { users, limit, next })).into_response()
-        }
-    };
+    let mut response = json(stored::list(&app, part).await?);
     app.caching.list_read(&headers, response.headers_mut());
     Ok(response)
+}
+
+fn json(body: Bytes) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
 /// One user
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Known),
     responses((status = 200, body = User, headers(("ETag" = String))), (status = 304, description = "It is known already"), UserErrors, ReadErrors))]
 pub(super) async fn show(State(app): State<Arc<App>>, _: Reader, Id(id): Id, headers: HeaderMap) -> Answer {
-    let user = app.store.user(id, At::Primary).await?.ok_or_else(Problem::no_such_user)?;
-    let mut response = if conditions::is_known(&headers, &user) {
+    let (version, body) = stored::user(&app, id).await?.ok_or_else(Problem::no_such_user)?;
+    let mut response = if conditions::is_known(&headers, id, version) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Reply(&user).into_response()
+        json(body)
     };
-    response.headers_mut().insert(ETAG, conditions::etag(&user));
+    response.headers_mut().insert(ETAG, conditions::tag(id, version));
     app.caching.user_read(&headers, response.headers_mut(), id);
     Ok(response)
 }
@@ -154,17 +145,29 @@ pub(super) async fn create(State(app): State<Arc<App>>, Adder(caller): Adder, he
             app.store.create(&new, None, once.as_ref()).await?
         }
     };
-    let user = match created {
-        Created::Now(user) => user,
-        // As it was answered then, whatever has become of the user since: the request is the same, and a new user's version always is.
-        Created::Before(id) => User {
-            id,
-            name: new.name.as_str().to_owned(),
-            email: new.email.as_str().to_owned(),
-            version: 1,
-        },
+    let (user, note) = match created {
+        Created::Now(user, note) => (user, note),
+        // As it was answered then, whatever has become of the user since: the request is the same, and a new user's version always is. It
+        // may be that it was never answered, and nobody was told.
+        Created::Before(id) => {
+            let user = User {
+                id,
+                name: new.name.as_str().to_owned(),
+                email: new.email.as_str().to_owned(),
+                version: 1,
+            };
+            (
+                user,
+                Note {
+                    row: None,
+                    user: id,
+                    version: 1,
+                },
+            )
+        }
         Created::Another => return Err(Problem::another_request()),
     };
+    app.written(note).await?;
     let headers = [(ETAG, conditions::etag(&user)), (LOCATION, location(user.id)?)];
     let mut response = (StatusCode::CREATED, headers, Reply(user)).into_response();
     caching::created(response.headers_mut());
@@ -215,7 +218,8 @@ pub(super) async fn change(State(app): State<Arc<App>>, Target(id): Target, head
 }
 
 async fn update(app: &App, id: i64, change: &Change, headers: &HeaderMap) -> Answer {
-    let user = done(app.store.update(id, change, &conditions::condition(headers, id)).await?)?;
+    let (user, note) = done(app.store.update(id, change, &conditions::condition(headers, id)).await?)?;
+    app.written(note).await?;
     let mut response = changed(user);
     caching::changed(response.headers_mut(), id);
     Ok(response)
@@ -229,7 +233,8 @@ fn changed(user: User) -> Response {
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path, minimum = 1), Conditions),
     responses((status = 204, description = "It is gone"), WriteErrors, UserErrors, ConditionErrors))]
 pub(super) async fn remove(State(app): State<Arc<App>>, Target(id): Target, headers: HeaderMap) -> Answer {
-    done(app.store.delete(id, &conditions::condition(&headers, id)).await?)?;
+    let note = done(app.store.delete(id, &conditions::condition(&headers, id)).await?)?;
+    app.written(note).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     caching::changed(response.headers_mut(), id);
     Ok(response)

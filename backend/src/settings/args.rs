@@ -71,10 +71,10 @@ pub struct ServeArgs {
     /// Signs access tokens; the same at every server, at least 32 bytes. Needed unless AUTH=off
     #[arg(long, env = "JWT_SECRET", default_value = "", hide_env_values = true)]
     pub jwt_secret: String,
-    /// Where sessions are kept, and the place of the last writes, as redis://HOST:PORT/DB; empty: sessions are kept in the database
+    /// Where sessions, the cache, and the place of the last writes are kept, as redis://HOST:PORT/DB; empty: sessions in the database, and no cache
     #[arg(long, env = "REDIS_URL", default_value = "", hide_env_values = true)]
     pub redis_url: String,
-    /// How long lb may serve a read from its cache
+    /// How long a read may be served from a cache, in Redis or at lb; 0s: not at all
     #[arg(long, env = "CACHE_TTL", default_value = "300s", hide_env_values = true)]
     pub cache_ttl: String,
     /// Origins whose pages may call this API, separated by commas, or *; empty: none

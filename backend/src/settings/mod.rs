@@ -37,6 +37,8 @@ pub struct Settings {
     pub migrate: bool,
     /// What logging in needs, where one can.
     pub auth: Option<AuthSettings>,
+    /// Where sessions and the cache are kept; without it, sessions are in the database, and there is no cache.
+    pub redis: Option<redis::Client>,
     /// What the HTTP side needs.
     pub http: HttpSettings,
     /// How long requests are still accepted once the process was told to stop.
@@ -61,8 +63,6 @@ pub enum Who {
 pub struct AuthSettings {
     /// Signs access tokens, at all servers and for `lb`.
     pub secret: Secret,
-    /// Where sessions are kept; without it, in the database.
-    pub redis: Option<redis::Client>,
 }
 
 /// Bytes that are nobody's business.
@@ -90,6 +90,8 @@ pub struct DatabaseSettings {
     pub replicas: Vec<PgConnectOptions>,
     /// How connections to it are kept.
     pub pool: PoolSettings,
+    /// Whether writes leave notes for a cache: where there is one, at every server.
+    pub outbox: bool,
 }
 
 /// Where the users are kept.
@@ -182,30 +184,39 @@ impl Settings {
         let port = check.value("PORT", &args.port, |text| value::number(text, 0, u16::MAX));
         let who = check.value("AUTH", &args.auth, value::auth);
         let auth = check.auth(args, who);
+        let redis = check.redis(args);
         let cache_ttl = check.value("CACHE_TTL", &args.cache_ttl, value::duration);
         let cors = check.value("CORS_ORIGINS", &args.cors_origins, value::cors);
         let trusted_proxies = check.value("TRUSTED_PROXIES", &args.trusted_proxies, value::networks);
         let drain_delay = check.value("DRAIN_DELAY", &args.drain_delay, value::duration);
         let log = check.log(&args.log);
         let database = check.database(&args.database);
-        let has_replicas = !args.database.database_replica_urls.is_empty();
-        if has_replicas && args.redis_url.is_empty() {
-            let needed = "REDIS_URL beside it, where the servers keep the place of the last writes, without which a replica's answer might be too old";
-            check.hidden::<()>("DATABASE_REPLICA_URLS", Err(needed.into()));
+        if !args.database.database_replica_urls.is_empty() {
+            let expected = "beside it: what is kept in Redis with the cache tells how much a replica must know";
+            let absent = [
+                ("REDIS_URL", args.redis_url.is_empty()),
+                ("CACHE_TTL above 0s", cache_ttl.is_some_and(|ttl| ttl.is_zero())),
+            ];
+            for (name, _) in absent.iter().filter(|(_, absent)| *absent) {
+                check.hidden::<()>("DATABASE_REPLICA_URLS", Err(format!("{name} {expected}")));
+            }
         }
         let complete = || {
+            let (redis, cache_ttl) = (redis?, cache_ttl?);
+            let outbox = redis.is_some() && !cache_ttl.is_zero();
             let http = HttpSettings {
                 who: who?,
-                cache_ttl: cache_ttl?,
+                cache_ttl,
                 cors: cors?,
                 trusted_proxies: trusted_proxies?,
             };
             Some(Self {
                 host: host?,
                 port: port?,
-                database: database?,
+                database: DatabaseSettings { outbox, ..database? },
                 migrate: !args.no_migrate,
                 auth: auth?,
+                redis,
                 http,
                 drain_delay: drain_delay?,
                 log: log?,
@@ -223,7 +234,12 @@ impl Settings {
         let name = email.is_some().then(|| check.user("--name", name, Name::new)).flatten();
         let database = check.database(&args.database);
         let log = check.log(&args.log);
-        check.finish(|| Some((database?, log?, name?, email?)))
+        // Whoever serves the users may have a cache. A note that nobody reads is removed after a while.
+        let complete = || {
+            let database = DatabaseSettings { outbox: true, ..database? };
+            Some((database, log?, name?, email?))
+        };
+        check.finish(complete)
     }
 
     /// Checks the arguments of `backend migrate`.
@@ -284,6 +300,7 @@ impl Check {
             database: database?,
             replicas: replicas?,
             pool,
+            outbox: false,
         })
     }
 
@@ -296,28 +313,20 @@ impl Check {
 
     /// The inner `None`: nobody can log in.
     fn auth(&mut self, args: &ServeArgs, who: Option<Who>) -> Option<Option<AuthSettings>> {
-        let redis = match args.redis_url.as_str() {
-            "" => None,
-            url => Some(self.hidden("REDIS_URL", value::redis(url))),
-        };
         let needed = matches!(who, Some(Who::Writers | Who::Everybody));
         if args.jwt_secret.is_empty() && !needed {
-            return match redis {
-                None => Some(None),
-                Some(redis) if !args.database.database_replica_urls.is_empty() => redis.map(|_| None),
-                Some(redis) => {
-                    let unused = "JWT_SECRET beside it, because this version keeps nothing but sessions in Redis";
-                    self.hidden::<()>("REDIS_URL", redis.map_or(Ok(()), |_| Err(unused.into())))?;
-                    None
-                }
-            };
+            return Some(None);
         }
         let secret = self.hidden("JWT_SECRET", value::secret(&args.jwt_secret))?;
-        let redis = match redis {
-            None => None,
-            Some(redis) => Some(redis?),
-        };
-        Some(Some(AuthSettings { secret, redis }))
+        Some(Some(AuthSettings { secret }))
+    }
+
+    /// The inner `None`: there is none.
+    fn redis(&mut self, args: &ServeArgs) -> Option<Option<redis::Client>> {
+        match args.redis_url.as_str() {
+            "" => Some(None),
+            url => self.hidden("REDIS_URL", value::redis(url)).map(Some),
+        }
     }
 
     /// `complete` gives `None` only when a value was wrong, and then there is a mistake.
@@ -356,19 +365,22 @@ mod tests {
         assert!(short.starts_with("JWT_SECRET") && !short.contains("too-short"), "{short}");
         let settings = serve(&[SECRET], &[]).expect("that is all it needs");
         assert_eq!(settings.http.who, Who::Writers);
-        assert!(
-            settings
-                .auth
-                .is_some_and(|auth| auth.redis.is_none() && !format!("{auth:?}").contains("0123"))
-        );
+        assert!(settings.auth.is_some_and(|auth| !format!("{auth:?}").contains("0123")));
     }
 
     #[test]
-    fn a_redis_that_nothing_would_be_kept_in_is_refused() {
+    fn notes_are_written_where_there_is_a_cache_to_read_them() {
         let redis = "--redis-url=redis://127.0.0.1:6379";
-        assert!(serve(&["--auth=off", redis], &[]).is_err());
-        let settings = serve(&["--auth=off", SECRET, redis], &[]).expect("sessions are kept there");
-        assert!(settings.auth.is_some_and(|auth| auth.redis.is_some()));
+        for (arguments, with_cache) in [
+            (&["--auth=off"][..], false),
+            (&["--auth=off", redis], true),
+            (&[SECRET, redis], true),
+            (&[SECRET, redis, "--cache-ttl=0s"], false),
+        ] {
+            let settings = serve(arguments, &[]).expect("that is all it needs");
+            assert_eq!(settings.redis.is_some(), arguments.contains(&redis));
+            assert_eq!(settings.database.outbox, with_cache, "{arguments:?}");
+        }
     }
 
     #[test]
@@ -381,6 +393,13 @@ mod tests {
             .to_string();
         assert!(
             mistakes.starts_with("DATABASE_REPLICA_URLS: expected REDIS_URL beside it"),
+            "{mistakes}"
+        );
+        let mistakes = serve(&["--auth=off", database, replicas, redis, "--cache-ttl=0s"], &[])
+            .expect_err("there is no cache")
+            .to_string();
+        assert!(
+            mistakes.starts_with("DATABASE_REPLICA_URLS: expected CACHE_TTL above 0s beside it"),
             "{mistakes}"
         );
         let settings = serve(&["--auth=off", database, replicas, redis], &[]).expect("that is all it needs");
@@ -406,8 +425,8 @@ mod tests {
                 "GRPC_PORT",
                 "PORT",
                 "AUTH",
-                "REDIS_URL",
                 "JWT_SECRET",
+                "REDIS_URL",
                 "DRAIN_DELAY",
                 "LOG_LEVEL",
                 "DATABASE_URL"

@@ -3,7 +3,7 @@
 use sqlx::error::DatabaseError;
 
 /// Why a call to the store failed. The texts are for the log, never for a client: they may name hosts, files and SQL.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another user has this e-mail address.
     #[error("the e-mail address is taken")]

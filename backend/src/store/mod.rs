@@ -2,10 +2,11 @@
 //!
 //! SQL lives here and nowhere else; rules about users, HTTP and settings do not. Each call is exactly one statement (`update` and
 //! `delete` may need a second one to find out why nothing was changed), so that what a request costs does not depend on how many
-//! users there are in its answer.
+//! users there are in its answer. A write that changes what can be read leaves a [`Note`] for the cache, where there is one.
 
 mod error;
 mod migrate;
+mod outbox;
 mod pool;
 mod postgres;
 mod redis;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 
 pub use error::StoreError;
 pub use migrate::MigrationError;
+pub use outbox::{Note, Outbox};
 pub use pool::PoolStatus;
 pub(crate) use postgres::name as server_name;
 pub use redis::Redis;
@@ -36,7 +38,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Calls may come from any number of tasks and processes at once. A call that returns `Ok` after a write has made it durable.
 /// Every call ends within a bounded time: [`StoreError::Unavailable`] when the database is too slow, too busy or away.
 #[async_trait]
-pub trait Store: Accounts + Sessions {
+pub trait Store: Accounts + Sessions + Outbox {
     /// One user.
     async fn user(&self, id: i64, at: At) -> Result<Option<User>>;
 
@@ -57,10 +59,10 @@ pub trait Store: Accounts + Sessions {
     async fn create(&self, user: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created>;
 
     /// Changes a user, if its version is one that `condition` allows: checked and changed in one statement.
-    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>>;
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<(User, Note)>>;
 
     /// Removes a user, under the same condition.
-    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>>;
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>>;
 
     /// Returns when the database has answered.
     async fn ping(&self) -> Result<()>;
@@ -71,7 +73,7 @@ pub trait Store: Accounts + Sessions {
     /// Brings the schema up to date; safe when several processes do it at once.
     async fn migrate(&self) -> std::result::Result<(), MigrationError>;
 
-    /// Removes what is over: sessions, counted failures, idempotency keys.
+    /// Removes what is over: sessions, counted failures, idempotency keys, notes that nobody reads.
     async fn sweep(&self) -> Result<()>;
 
     /// Connections and statements, for the metrics.
@@ -179,7 +181,7 @@ pub struct Once {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Created {
     /// The user was added now.
-    Now(User),
+    Now(User, Note),
     /// The user of this id was added when the same request came before.
     Before(i64),
     /// Another request came under this key before.
@@ -244,8 +246,8 @@ fn account((id, name, email, version, role, credentials, password_hash): Account
 /// Makes the store that the settings ask for. Connects to nothing yet.
 pub fn open(settings: &DatabaseSettings) -> Arc<dyn Store> {
     match &settings.database {
-        Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool)),
-        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, &settings.replicas, settings.pool)),
+        Database::Sqlite(options) => Arc::new(sqlite::Sqlite::new(options, settings.pool, settings.outbox)),
+        Database::Postgres(options) => Arc::new(postgres::Postgres::new(options, &settings.replicas, settings.pool, settings.outbox)),
     }
 }
 

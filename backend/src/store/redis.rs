@@ -1,13 +1,14 @@
 //! Sessions and failed logins in Redis, which forgets by itself what is over.
 //!
-//! One connection carries all commands, and comes back by itself after it was lost. A command whose answer did not come is sent once more, which
-//! every one of them bears.
+//! One connection carries all commands, and comes back by itself after it was lost. A command whose answer did not come is sent once more,
+//! which every one of them bears. An exchange of secrets has to be known to have happened or not, or the client would be left with a token
+//! that is spent: it is sent again until Redis is back, or for [`CERTAINTY`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, Pipeline, RedisError};
+use redis::{Client, FromRedisValue, Pipeline, RedisError, RedisResult};
 
 use super::sessions::{Failures, Owner, Sessions};
 use super::{Result, StoreError};
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TRIES: usize = 3;
 /// The pause between two of them, in which a connection may come back.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long an exchange is tried again of which it is not known whether it has happened.
+const CERTAINTY: Duration = Duration::from_secs(10);
 
 /// Exchanges a secret for the next one. An old one ends the session.
 const EXCHANGE: &str = "
@@ -50,7 +54,7 @@ impl Redis {
     async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
         let mut tried = 1;
         loop {
-            match pipeline.query_async(&mut self.connection.clone()).await {
+            match self.once(pipeline).await {
                 Err(e) if tried < TRIES && is_lost(&e) => {
                     tried += 1;
                     tokio::time::sleep(PAUSE).await;
@@ -58,6 +62,34 @@ impl Redis {
                 outcome => return Ok(outcome?),
             }
         }
+    }
+
+    /// The same, for as long as it is not known whether it was done.
+    async fn run_for_certain<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
+        let started = Instant::now();
+        let (mut tried, mut may_be_done) = (1, false);
+        loop {
+            let error = match self.once(pipeline).await {
+                Err(e) if is_lost(&e) || may_be_done => e,
+                outcome => return Ok(outcome?),
+            };
+            // Where nobody listens, nothing was sent.
+            may_be_done |= !error.is_connection_refusal();
+            let is_due = if may_be_done {
+                started.elapsed() < CERTAINTY
+            } else {
+                tried < TRIES
+            };
+            if !is_due {
+                return Err(error.into());
+            }
+            tried += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn once<T: FromRedisValue>(&self, pipeline: &Pipeline) -> RedisResult<T> {
+        pipeline.query_async(&mut self.connection.clone()).await
     }
 }
 
@@ -110,7 +142,7 @@ impl Sessions for Redis {
         let mut pipeline = redis::pipe();
         pipeline.cmd("EVAL").arg(EXCHANGE).arg(1).arg(session_key(session));
         pipeline.arg(given).arg(next).arg(lifetime.as_secs());
-        let (exchanged,) = self.run(&pipeline).await?;
+        let (exchanged,) = self.run_for_certain(&pipeline).await?;
         Ok(exchanged)
     }
 

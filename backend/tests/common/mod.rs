@@ -11,10 +11,12 @@
     reason = "each test uses a part of it, and a panic is how a test fails"
 )]
 
+mod cached;
 mod client;
 mod database;
 mod guarded;
 mod process;
+mod redis;
 mod streaming;
 
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backend::auth::Auth;
+use backend::cache::Cache;
 use backend::http::App;
 use backend::log::Log;
 use backend::serve;
@@ -30,12 +33,14 @@ use backend::store::{self, Redis, Sessions, Store};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
+pub use self::redis::OwnRedis;
+pub use cached::{Cached, Server};
 pub use client::{Answer, Ask, problem};
 pub use database::{Database, Kind};
 pub(crate) use guarded::at_every_home;
 pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub use process::{Process, run, run_with_input};
-pub use streaming::{Server, Streaming};
+pub use streaming::{PgServer, Streaming};
 
 /// How long anything that is waited for may take, before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,15 +94,15 @@ impl Api {
 pub async fn serve(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
     let sessions = Arc::clone(&store) as Arc<dyn Sessions>;
     let auth = (http.who != Who::Nobody).then(|| Auth::new(Arc::clone(&store), sessions, SECRET.as_bytes()));
-    serve_with(store, auth, http).await
+    serve_with(store, auth, None, http).await
 }
 
 /// The same, with sessions in the Redis of `TEST_REDIS_URL`.
 pub async fn serve_with_redis(store: Arc<dyn Store>, http: &HttpSettings) -> SocketAddr {
-    let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL is a Redis URL");
+    let client = ::redis::Client::open(redis_url()).expect("TEST_REDIS_URL is a Redis URL");
     let sessions = Arc::new(Redis::new(client).expect("it connects later"));
     let auth = Auth::new(Arc::clone(&store), sessions, SECRET.as_bytes());
-    serve_with(store, Some(auth), http).await
+    serve_with(store, Some(auth), None, http).await
 }
 
 /// The address of a Redis server.
@@ -105,14 +110,14 @@ pub fn redis_url() -> String {
     std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL is set: tests/with-servers.sh provides a Redis")
 }
 
-async fn serve_with(store: Arc<dyn Store>, auth: Option<Auth>, http: &HttpSettings) -> SocketAddr {
+pub async fn serve_with(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Arc<Cache>>, http: &HttpSettings) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     let log = Log::start(LogSettings {
         format: LogFormat::Json,
         level: LevelFilter::OFF,
     });
-    let app = Arc::new(App::new(store, auth, http, log));
+    let app = Arc::new(App::new(store, auth, cache, http, log));
     tokio::spawn(serve::run(listener, app, std::future::pending()));
     addr
 }
@@ -137,6 +142,7 @@ pub fn database_settings(database: Where) -> DatabaseSettings {
         database,
         replicas: Vec::new(),
         pool,
+        outbox: false,
     }
 }
 

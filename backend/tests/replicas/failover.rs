@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use backend::store::{At, Store, StoreError};
 use serde_json::json;
 
-use crate::common::{Ask, Server, Streaming, http_settings, problem, serve, until};
+use crate::common::{Ask, PgServer, Streaming, http_settings, problem, serve, until};
 use crate::load::{Load, change, create, position};
 
-fn is_healthy(store: &dyn Store, server: &Server) -> bool {
+fn is_healthy(store: &dyn Store, server: &PgServer) -> bool {
     store.servers().iter().any(|one| one.name == server.name() && one.healthy)
 }
 
-fn is_primary(store: &dyn Store, server: &Server) -> bool {
+fn is_primary(store: &dyn Store, server: &PgServer) -> bool {
     store.servers().iter().any(|one| one.name == server.name() && one.primary)
 }
 

@@ -29,7 +29,7 @@ pub fn new_user(n: u64) -> NewUser {
 
 pub async fn create(store: &dyn Store, n: u64) -> Result<i64, StoreError> {
     match store.create(&new_user(n), None, None).await? {
-        Created::Now(user) => Ok(user.id),
+        Created::Now(user, _) => Ok(user.id),
         other => panic!("{other:?}"),
     }
 }
@@ -41,7 +41,7 @@ pub async fn change(store: &dyn Store, id: i64) -> Result<i64, StoreError> {
         email: None,
     };
     match store.update(id, &change, &Condition::default()).await? {
-        Changed::Done(user) => Ok(user.version),
+        Changed::Done((user, _)) => Ok(user.version),
         other => panic!("{other:?}"),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::{Ask, Server, Streaming, http_settings, serve, until};
+use crate::common::{Ask, PgServer, Streaming, http_settings, serve, until};
 use crate::load::{Load, change, create, position};
 
 /// Statements sent so far to each server.
@@ -19,7 +19,7 @@ fn since(store: &dyn Store, before: &[u64]) -> Vec<u64> {
 }
 
 /// Waits until the server has replayed all that the other one has written.
-async fn until_equal(server: &Server, primary: &Server) {
+async fn until_equal(server: &PgServer, primary: &PgServer) {
     until("the replica to be as far as the primary", async || {
         server.place().await >= primary.place().await
     })
@@ -130,7 +130,7 @@ async fn of_two_replicas_behind_one_address_the_older_one_is_not_believed() {
     cluster.primary.backup(&old).await;
     // It finds nobody to stream from, and stays where it is.
     std::fs::write(old.join("postgresql.auto.conf"), "").expect("it can be written");
-    let old = Server::start(old).await;
+    let old = PgServer::start(old).await;
     // The monitor comes first.
     let port = one_address_of([cluster.replicas[0].port(), old.port()]).await;
     let settings = DatabaseSettings {

@@ -21,6 +21,7 @@ mod overload;
 mod own_writes;
 mod reloads;
 mod rolling;
+mod sessions;
 mod slow;
 mod slowloris;
 mod stalled_log;

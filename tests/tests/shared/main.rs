@@ -5,6 +5,7 @@
 mod fast;
 mod strict;
 mod tier;
+mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

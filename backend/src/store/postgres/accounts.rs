@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
-use super::{Postgres, turn, user};
+use super::{Postgres, noted, turn, user};
 use crate::store::{Accounts, Result, account};
 use crate::users::{Account, Email, NewUser, User};
 
@@ -41,12 +41,17 @@ impl Accounts for Postgres {
     async fn make_admin(&self, new: &NewUser, password_hash: &str) -> Result<User> {
         const SQL: &str = concat!(
             turn!(),
-            "INSERT INTO users AS u (name, email, password_hash, role) SELECT $1, $2, $3, 'admin' FROM turn ",
+            ", changed AS (INSERT INTO users AS u (name, email, password_hash, role) SELECT $1, $2, $3, 'admin' FROM turn ",
             "ON CONFLICT (lower(email COLLATE \"C\")) DO UPDATE SET role = 'admin', password_hash = excluded.password_hash, ",
-            "credentials = u.credentials + 1 RETURNING id, name, email, version"
+            "credentials = u.credentials + 1 RETURNING id, name, email, version), ",
+            noted!("$4"),
+            "SELECT id, name, email, version FROM changed"
         );
         let (name, email) = (new.name.as_str(), new.email.as_str());
-        let upsert = async |c: &mut PgConnection| sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash).fetch_one(c).await;
+        let upsert = async |c: &mut PgConnection| {
+            let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
+            query.bind(self.noting).fetch_one(c).await
+        };
         Ok(user(self.pool.write(upsert).await?))
     }
 }

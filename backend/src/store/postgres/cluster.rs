@@ -96,7 +96,6 @@ impl Cluster {
     }
 
     /// The same servers, with other connections: for those who must not wait behind requests.
-    #[expect(dead_code, reason = "for the outbox")]
     pub(super) fn aside(&self, settings: PoolSettings) -> Self {
         let access = |access: &Access| Access::new(Arc::clone(&access.server), settings);
         let servers = Arc::new(Servers {

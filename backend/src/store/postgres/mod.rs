@@ -8,6 +8,7 @@ mod access;
 mod accounts;
 mod cluster;
 mod monitor;
+mod outbox;
 mod server;
 mod sessions;
 
@@ -18,7 +19,7 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
-use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Once, PoolStatus, Result, ServerStatus, Store, StoreError};
+use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Note, Once, PoolStatus, Result, ServerStatus, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 use cluster::Cluster;
@@ -35,15 +36,40 @@ macro_rules! turn {
 }
 use turn;
 
+/// The change's note, where notes are kept; the parameter says whether they are. It follows what is called `changed`, with its id and version.
+macro_rules! noted {
+    ($noting:literal) => {
+        concat!(
+            "noted AS (INSERT INTO outbox (user_id, version) SELECT id, version FROM changed WHERE ",
+            $noting,
+            " RETURNING id) "
+        )
+    };
+}
+use noted;
+
 pub(super) struct Postgres {
     settings: PoolSettings,
     pool: Cluster,
+    /// Whether writes leave notes.
+    noting: bool,
+    /// One connection for those who read the notes, who must not wait behind requests.
+    outbox: Cluster,
 }
 
 impl Postgres {
-    pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings) -> Self {
+    pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings, noting: bool) -> Self {
         let pool = Cluster::new(primary, replicas, settings);
-        Self { settings, pool }
+        let outbox = pool.aside(PoolSettings {
+            max_connections: 1,
+            ..settings
+        });
+        Self {
+            settings,
+            pool,
+            noting,
+            outbox,
+        }
     }
 
     /// What was written under a key.
@@ -123,24 +149,32 @@ impl Store for Postgres {
         let Some(once) = once else {
             const SQL: &str = concat!(
                 turn!(),
-                "INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version"
+                ", changed AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
+                noted!("$4"),
+                "SELECT changed.*, noted.id FROM changed LEFT JOIN noted ON true"
             );
-            let insert = async |c: &mut PgConnection| sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash).fetch_one(c).await;
-            return Ok(Created::Now(user(self.pool.write(insert).await?)));
+            let insert = async |c: &mut PgConnection| {
+                let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
+                query.bind(self.noting).fetch_one(c).await
+            };
+            return Ok(created(self.pool.write(insert).await?));
         };
         const SQL: &str = concat!(
             turn!(),
-            ", created AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
+            ", changed AS (INSERT INTO users (name, email, password_hash) SELECT $1, $2, $3 FROM turn RETURNING id, name, email, version), ",
             "kept AS (INSERT INTO idempotency_keys (key, fingerprint, user_id, ends_at) ",
-            "SELECT $4, $5, id, extract(epoch FROM now())::bigint + $6 FROM created) SELECT id, name, email, version FROM created"
+            "SELECT $4, $5, id, extract(epoch FROM now())::bigint + $6 FROM changed), ",
+            noted!("$7"),
+            "SELECT changed.*, noted.id FROM changed LEFT JOIN noted ON true"
         );
         let (key, fingerprint) = (once.key.as_slice(), once.fingerprint.as_slice());
         let insert = async |c: &mut PgConnection| {
             let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
-            query.bind(key).bind(fingerprint).bind(KEY_LIFETIME).fetch_one(c).await
+            let query = query.bind(key).bind(fingerprint).bind(KEY_LIFETIME);
+            query.bind(self.noting).fetch_one(c).await
         };
         match self.pool.write(insert).await {
-            Ok(row) => Ok(Created::Now(user(row))),
+            Ok(row) => Ok(created(row)),
             // Of the address or of the key: whichever PostgreSQL came upon first. Whoever was first has committed by now.
             Err(StoreError::EmailTaken) => match self.kept(once).await? {
                 Some(row) => Ok(Created::before(row, fingerprint)),
@@ -150,10 +184,14 @@ impl Store for Postgres {
         }
     }
 
-    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
-        const SQL: &str = "UPDATE users SET name = coalesce($2, name), email = coalesce($3, email), version = version + 1 \
-            WHERE id = $1 AND ($4::bigint[] IS NULL OR version = ANY ($4)) AND version <> ALL ($5::bigint[]) \
-            RETURNING id, name, email, version";
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<(User, Note)>> {
+        const SQL: &str = concat!(
+            "WITH changed AS (UPDATE users SET name = coalesce($2, name), email = coalesce($3, email), version = version + 1 ",
+            "WHERE id = $1 AND ($4::bigint[] IS NULL OR version = ANY ($4)) AND version <> ALL ($5::bigint[]) ",
+            "RETURNING id, name, email, version), ",
+            noted!("$6"),
+            "SELECT changed.*, noted.id FROM changed LEFT JOIN noted ON true"
+        );
         let name = change.name.as_ref().map(|name| name.as_str());
         let email = change.email.as_ref().map(|email| email.as_str());
         let (only, except) = (condition.only.as_deref(), condition.except.as_slice());
@@ -164,23 +202,36 @@ impl Store for Postgres {
                 .bind(email)
                 .bind(only)
                 .bind(except)
+                .bind(self.noting)
                 .fetch_optional(c)
                 .await
         };
         match self.pool.write(write).await? {
-            Some(row) => Ok(Changed::Done(user(row))),
+            Some(row) => Ok(Changed::Done(changed(row))),
             None => self.why_not(id, condition).await,
         }
     }
 
-    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>> {
-        const SQL: &str = "DELETE FROM users WHERE id = $1 AND ($2::bigint[] IS NULL OR version = ANY ($2)) \
-            AND version <> ALL ($3::bigint[])";
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>> {
+        const SQL: &str = concat!(
+            "WITH gone AS (DELETE FROM users WHERE id = $1 AND ($2::bigint[] IS NULL OR version = ANY ($2)) ",
+            "AND version <> ALL ($3::bigint[]) RETURNING id), ",
+            "changed AS (SELECT id, $5::bigint AS version FROM gone), ",
+            noted!("$4"),
+            "SELECT noted.id FROM changed LEFT JOIN noted ON true"
+        );
         let (only, except) = (condition.only.as_deref(), condition.except.as_slice());
-        let write = async |c: &mut PgConnection| sqlx::query(SQL).bind(id).bind(only).bind(except).execute(c).await;
-        match self.pool.write(write).await?.rows_affected() {
-            0 => self.why_not(id, condition).await,
-            _ => Ok(Changed::Done(())),
+        let write = async |c: &mut PgConnection| {
+            let query = sqlx::query_scalar(SQL).bind(id).bind(only).bind(except);
+            query.bind(self.noting).bind(Note::GONE).fetch_optional(c).await
+        };
+        match self.pool.write(write).await? {
+            Some(row) => Ok(Changed::Done(Note {
+                row,
+                user: id,
+                version: Note::GONE,
+            })),
+            None => self.why_not(id, condition).await,
         }
     }
 
@@ -223,11 +274,15 @@ impl Store for Postgres {
         for sql in SQL {
             self.pool.write(async |c| sqlx::query(sql).execute(c).await).await?;
         }
-        Ok(())
+        self.forget_old().await
     }
 
     fn pool(&self) -> PoolStatus {
-        self.pool.status()
+        let (users, outbox) = (self.pool.status(), self.outbox.status());
+        PoolStatus {
+            statements: users.statements + outbox.statements,
+            ..users
+        }
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
@@ -235,8 +290,21 @@ impl Store for Postgres {
     }
 
     async fn close(&self) {
+        self.outbox.close().await;
         self.pool.close().await;
     }
+}
+
+/// A changed user and its note's row.
+type ChangedRow = (i64, String, String, i64, Option<i64>);
+
+fn changed((id, name, email, version, row): ChangedRow) -> (User, Note) {
+    (user((id, name, email, version)), Note { row, user: id, version })
+}
+
+fn created(row: ChangedRow) -> Created {
+    let (user, note) = changed(row);
+    Created::Now(user, note)
 }
 
 fn user((id, name, email, version): (i64, String, String, i64)) -> User {

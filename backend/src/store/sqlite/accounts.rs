@@ -44,8 +44,10 @@ impl Accounts for Sqlite {
         let password_hash = password_hash.to_owned();
         let upsert = async |c: &mut SqliteConnection| {
             let query = sqlx::query_as(SQL).bind(name).bind(email).bind(password_hash);
-            query.fetch_all(c).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+            let row = query.fetch_all(c).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
+            Ok(user(row))
         };
-        Ok(user(self.write(upsert).await?))
+        let (user, _) = self.write_noted(upsert, |user: &User| Some((user.id, user.version))).await?;
+        Ok(user)
     }
 }

@@ -13,6 +13,7 @@
 //! file beside the database. The database file itself cannot bear it: closing a second descriptor of it would drop SQLite's locks.
 
 mod accounts;
+mod outbox;
 mod sessions;
 
 use std::ffi::OsString;
@@ -29,7 +30,7 @@ use tokio::time::timeout;
 
 use super::migrate::{self, MigrationError};
 use super::pool::{DEADLINE, Pool};
-use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Once, PoolStatus, Result, Store, StoreError};
+use super::{At, Changed, Condition, Created, KEY_LIFETIME, Lsn, Note, Once, PoolStatus, Result, Store, StoreError};
 use crate::settings::PoolSettings;
 use crate::users::{Change, NewUser, User};
 
@@ -41,12 +42,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) struct Sqlite {
     options: SqliteConnectOptions,
     pool: Pool<SqliteConnection>,
+    /// Whether writes leave notes.
+    noting: bool,
+    /// One connection for those who read the notes, who must not wait behind requests.
+    outbox: Pool<SqliteConnection>,
     /// Whose turn it is to write in this process.
     turn: Semaphore,
 }
 
 impl Sqlite {
-    pub(super) fn new(options: &SqliteConnectOptions, settings: PoolSettings) -> Self {
+    pub(super) fn new(options: &SqliteConnectOptions, settings: PoolSettings, noting: bool) -> Self {
         // FULL: an acknowledged write survives a power failure too.
         let options = options
             .clone()
@@ -55,9 +60,16 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = Pool::new(options.clone(), settings);
+        let one = PoolSettings {
+            max_connections: 1,
+            ..settings
+        };
+        let outbox = Pool::new(options.clone(), one);
         Self {
             options,
             pool,
+            noting,
+            outbox,
             turn: Semaphore::new(1),
         }
     }
@@ -132,16 +144,27 @@ impl Store for Sqlite {
             email: new.email.as_str().to_owned(),
             password_hash: password_hash.map(str::to_owned),
         };
-        let Some(once) = once else {
-            let write = async |c: &mut SqliteConnection| insert(c, row).await;
-            return Ok(Created::Now(self.write(write).await?));
+        let key = once.map(|once| (once.key.to_vec(), once.fingerprint.to_vec()));
+        let write = async |c: &mut SqliteConnection| match key {
+            None => insert(c, row).await.map(Inserted::Now),
+            // The key's row is one of the same transaction as the user's and the note's.
+            Some((key, fingerprint)) if self.noting => insert_keyed(c, row, key, fingerprint).await,
+            Some((key, fingerprint)) => insert_once(c, row, key, fingerprint).await,
         };
-        let (key, fingerprint) = (once.key.to_vec(), once.fingerprint.to_vec());
-        let write = async |c: &mut SqliteConnection| insert_once(c, row, key, fingerprint).await;
-        self.write(write).await
+        let changed = |inserted: &Inserted| match inserted {
+            Inserted::Now(user) => Some((user.id, user.version)),
+            Inserted::Not(_) => None,
+        };
+        Ok(match self.write_noted(write, changed).await? {
+            (Inserted::Now(user), row) => {
+                let (id, version) = (user.id, user.version);
+                Created::Now(user, Note { row, user: id, version })
+            }
+            (Inserted::Not(created), _) => created,
+        })
     }
 
-    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<User>> {
+    async fn update(&self, id: i64, change: &Change, condition: &Condition) -> Result<Changed<(User, Note)>> {
         const SQL: &str = "UPDATE users SET name = coalesce(?2, name), email = coalesce(?3, email), version = version + 1 \
             WHERE id = ?1 AND (?4 IS NULL OR version IN (SELECT value FROM json_each(?4))) \
             AND version NOT IN (SELECT value FROM json_each(?5)) RETURNING id, name, email, version";
@@ -157,21 +180,34 @@ impl Store for Sqlite {
                 .bind(except)
                 .fetch_all(c)
                 .await
+                .map(|rows| rows.into_iter().next().map(user))
         };
-        match self.write(write).await?.into_iter().next() {
-            Some(row) => Ok(Changed::Done(user(row))),
-            None => self.why_not(id, condition).await,
+        let changed = |found: &Option<User>| found.as_ref().map(|user| (user.id, user.version));
+        match self.write_noted(write, changed).await? {
+            (Some(user), row) => {
+                let version = user.version;
+                Ok(Changed::Done((user, Note { row, user: id, version })))
+            }
+            (None, _) => self.why_not(id, condition).await,
         }
     }
 
-    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<()>> {
+    async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>> {
         const SQL: &str = "DELETE FROM users WHERE id = ?1 AND (?2 IS NULL OR version IN (SELECT value FROM json_each(?2))) \
             AND version NOT IN (SELECT value FROM json_each(?3))";
         let (only, except) = lists(condition);
-        let write = async |c: &mut SqliteConnection| sqlx::query(SQL).bind(id).bind(only).bind(except).execute(c).await;
-        match self.write(write).await?.rows_affected() {
-            0 => self.why_not(id, condition).await,
-            _ => Ok(Changed::Done(())),
+        let write = async |c: &mut SqliteConnection| {
+            let outcome = sqlx::query(SQL).bind(id).bind(only).bind(except).execute(c).await;
+            outcome.map(|outcome| outcome.rows_affected() > 0)
+        };
+        let changed = |gone: &bool| gone.then_some((id, Note::GONE));
+        match self.write_noted(write, changed).await? {
+            (true, row) => Ok(Changed::Done(Note {
+                row,
+                user: id,
+                version: Note::GONE,
+            })),
+            (false, _) => self.why_not(id, condition).await,
         }
     }
 
@@ -207,14 +243,19 @@ impl Store for Sqlite {
             self.write(async |c: &mut SqliteConnection| sqlx::query(sql).execute(c).await)
                 .await?;
         }
-        Ok(())
+        self.forget_old().await
     }
 
     fn pool(&self) -> PoolStatus {
-        self.pool.status()
+        let (users, outbox) = (self.pool.status(), self.outbox.status());
+        PoolStatus {
+            statements: users.statements + outbox.statements,
+            ..users
+        }
     }
 
     async fn close(&self) {
+        self.outbox.close().await;
         self.pool.close().await;
     }
 }
@@ -226,6 +267,12 @@ struct Row {
     password_hash: Option<String>,
 }
 
+/// What came of inserting one.
+enum Inserted {
+    Now(User),
+    Not(Created),
+}
+
 async fn insert(c: &mut SqliteConnection, row: Row) -> sqlx::Result<User> {
     const SQL: &str = "INSERT INTO users (name, email, password_hash) VALUES (?1, ?2, ?3) RETURNING id, name, email, version";
     let query = sqlx::query_as(SQL).bind(row.name).bind(row.email).bind(row.password_hash);
@@ -234,7 +281,7 @@ async fn insert(c: &mut SqliteConnection, row: Row) -> sqlx::Result<User> {
 }
 
 /// A new user and its key, together or not at all. The write lock comes first, so nobody writes between the look and the insertion.
-async fn insert_once(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerprint: Vec<u8>) -> sqlx::Result<Created> {
+async fn insert_once(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerprint: Vec<u8>) -> sqlx::Result<Inserted> {
     let mut transaction = c.begin_with("BEGIN IMMEDIATE").await?;
     match insert_keyed(&mut transaction, row, key, fingerprint).await {
         Ok(created) => transaction.commit().await.map(|()| created),
@@ -246,18 +293,18 @@ async fn insert_once(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerpri
     }
 }
 
-async fn insert_keyed(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerprint: Vec<u8>) -> sqlx::Result<Created> {
+async fn insert_keyed(c: &mut SqliteConnection, row: Row, key: Vec<u8>, fingerprint: Vec<u8>) -> sqlx::Result<Inserted> {
     const KEPT: &str = "SELECT fingerprint, user_id FROM idempotency_keys WHERE key = ?1";
     const KEEP: &str =
         "INSERT INTO idempotency_keys (key, fingerprint, user_id, ends_at) VALUES (?1, ?2, ?3, unixepoch() + ?4) RETURNING user_id";
     let kept = sqlx::query_as(KEPT).bind(key.clone()).fetch_all(&mut *c).await?;
     if let Some(row) = kept.into_iter().next() {
-        return Ok(Created::before(row, &fingerprint));
+        return Ok(Inserted::Not(Created::before(row, &fingerprint)));
     }
     let user = insert(&mut *c, row).await?;
     let keep = sqlx::query(KEEP).bind(key).bind(fingerprint).bind(user.id).bind(KEY_LIFETIME);
     keep.fetch_all(c).await?;
-    Ok(Created::Now(user))
+    Ok(Inserted::Now(user))
 }
 
 fn user((id, name, email, version): (i64, String, String, i64)) -> User {

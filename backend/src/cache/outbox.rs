@@ -1,0 +1,154 @@
+//! The rounds in which the notes of writes are looked for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use redis::RedisResult;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::Shared;
+use super::lease::Rounds;
+use super::link::Live;
+use crate::store::Note;
+
+/// From the beginning of one round to that of the next.
+const PERIOD: Duration = Duration::from_millis(250);
+/// The least pause between two.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long the primary has to answer, so that a lease can outlive that it does not.
+const ANSWER: Duration = Duration::from_millis(600);
+/// The same while there is no lease to lose.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Notes that are read at once.
+const BATCH: usize = 1000;
+/// Notes that Redis is told of at once; it serves nobody meanwhile.
+const CHUNK: usize = 100;
+
+/// How a round ended.
+enum Ended {
+    /// Everything that was there has been told and removed.
+    Complete,
+    /// There is more.
+    More,
+    /// The primary does not answer.
+    PrimaryAway,
+    /// Redis does not, or something that was found could not be told or removed.
+    Failed,
+}
+
+impl Shared {
+    /// One round after the other, for ever.
+    pub(super) async fn rounds(&self) {
+        let mut rounds = Rounds::default();
+        let mut held = false;
+        loop {
+            let began = Instant::now();
+            let ended = self.round(began).await;
+            let now = Instant::now();
+            // A second one is due at once where the first one could not give a lease back.
+            let soon = match ended {
+                Ended::Complete => !rounds.complete(&self.lease, began, now),
+                Ended::More => {
+                    rounds.failed();
+                    true
+                }
+                Ended::PrimaryAway => {
+                    rounds.primary_away(&self.lease, now);
+                    false
+                }
+                Ended::Failed => {
+                    rounds.failed();
+                    false
+                }
+            };
+            let holds = self.lease.holds(now);
+            if holds != std::mem::replace(&mut held, holds) {
+                tracing::info!(holds, "the cache is {}", if holds { "used" } else { "not used" });
+            }
+            sleep(if soon {
+                PAUSE
+            } else {
+                PAUSE.max(PERIOD.saturating_sub(began.elapsed()))
+            })
+            .await;
+        }
+    }
+
+    async fn round(&self, began: Instant) -> Ended {
+        // Without Redis there is nothing that could be trusted, and nobody to tell.
+        let Some(live) = self.link.live() else { return Ended::Failed };
+        let mut told = std::mem::take(&mut *self.told());
+        told.sort_unstable();
+        let patience = if self.lease.holds(began) { ANSWER } else { PATIENCE };
+        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+        let ended = match timeout(patience, self.store.notes(limit)).await {
+            Ok(Ok(notes)) => self.deliver(&live, &notes, &told).await,
+            Ok(Err(e)) => {
+                tracing::debug!("cannot look for notes: {e}");
+                Ended::PrimaryAway
+            }
+            Err(_) => Ended::PrimaryAway,
+        };
+        if !matches!(ended, Ended::Complete | Ended::More) {
+            self.told().extend(told);
+        }
+        // Also so that a connection that has died is noticed before somebody needs it.
+        match live.touch().await {
+            Ok(()) => ended,
+            Err(e) => {
+                self.failed(&live, &e);
+                Ended::Failed
+            }
+        }
+    }
+
+    async fn deliver(&self, live: &Arc<Live>, notes: &[Note], told: &[i64]) -> Ended {
+        self.found.store(notes.len() as u64, Ordering::Relaxed);
+        let is_told = |note: &&Note| note.row.is_some_and(|row| told.binary_search(&row).is_ok());
+        let untold: Vec<Note> = notes.iter().filter(|note| !is_told(note)).copied().collect();
+        if !untold.is_empty() {
+            let Ok(place) = self.store.position().await else {
+                return Ended::Failed;
+            };
+            for chunk in untold.chunks(CHUNK) {
+                match live.invalidate(chunk, place, true).await {
+                    Ok(done) => self.counts.told_later.add(done),
+                    Err(e) => {
+                        self.failed(live, &e);
+                        return Ended::Failed;
+                    }
+                }
+            }
+        }
+        let mut rows: Vec<i64> = notes.iter().filter_map(|note| note.row).chain(told.iter().copied()).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        if !rows.is_empty() && self.store.forget(&rows).await.is_err() {
+            return Ended::Failed;
+        }
+        if self.needs_floor.swap(false, Ordering::Relaxed)
+            && let Err(e) = self.keep_places(live).await
+        {
+            self.failed(live, &e);
+            return Ended::Failed;
+        }
+        if notes.len() == BATCH { Ended::More } else { Ended::Complete }
+    }
+
+    /// Has Redis keep the places of writes in the log, where there are replicas.
+    async fn keep_places(&self, live: &Live) -> RedisResult<()> {
+        if !matches!(self.store.position().await, Ok(Some(_))) {
+            return Ok(());
+        }
+        let token = Uuid::now_v7().simple().to_string();
+        // Every write that comes to its place after this leaves it in Redis, so those before are what remains.
+        if let Some(token) = live.ask_floor(&token).await?
+            && let Ok(Some(place)) = self.store.position().await
+        {
+            live.set_floor(&token, place).await?;
+        }
+        Ok(())
+    }
+}
