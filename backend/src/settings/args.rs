@@ -72,7 +72,7 @@ pub struct ServeArgs {
     /// Signs access tokens; the same at every server, at least 32 bytes. Needed unless AUTH=off
     #[arg(long, env = "JWT_SECRET", default_value = "", hide_env_values = true)]
     pub jwt_secret: String,
-    /// Where sessions, the cache and the place of the last writes are kept, as redis://HOST:PORT/DB; empty: sessions in the database, and no cache
+    /// Where sessions, the cache, and the place of the last writes are kept, as redis://HOST:PORT/DB; empty: sessions in the database, and no cache
     #[arg(long, env = "REDIS_URL", default_value = "", hide_env_values = true)]
     pub redis_url: String,
     /// How long a read may be served from a cache, in Redis or at lb; 0s: not at all

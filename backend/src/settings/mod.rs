@@ -196,14 +196,15 @@ impl Settings {
         let log = check.log(&args.log);
         let trace = check.trace(&environment);
         let database = check.database(&args.database);
-        let has_replicas = !args.database.database_replica_urls.is_empty();
-        if has_replicas && args.redis_url.is_empty() {
-            let needed = "REDIS_URL beside it, where the servers keep the place of the last writes, without which a replica's answer might be too old";
-            check.hidden::<()>("DATABASE_REPLICA_URLS", Err(needed.into()));
-        }
-        if has_replicas && cache_ttl.is_some_and(|ttl| ttl.is_zero()) {
-            let needed = "a CACHE_TTL above 0s beside it: without a cache nobody keeps the place of the last writes";
-            check.hidden::<()>("DATABASE_REPLICA_URLS", Err(needed.into()));
+        if !args.database.database_replica_urls.is_empty() {
+            let expected = "beside it: what is kept in Redis with the cache tells how much a replica must know";
+            let absent = [
+                ("REDIS_URL", args.redis_url.is_empty()),
+                ("CACHE_TTL above 0s", cache_ttl.is_some_and(|ttl| ttl.is_zero())),
+            ];
+            for (name, _) in absent.iter().filter(|(_, absent)| *absent) {
+                check.hidden::<()>("DATABASE_REPLICA_URLS", Err(format!("{name} {expected}")));
+            }
         }
         let complete = || {
             let (redis, cache_ttl) = (redis?, cache_ttl?);
@@ -403,7 +404,10 @@ mod tests {
         let mistakes = serve(&["--auth=off", database, replicas, redis, "--cache-ttl=0s"], &[])
             .expect_err("there is no cache")
             .to_string();
-        assert!(mistakes.contains("a CACHE_TTL above 0s"), "{mistakes}");
+        assert!(
+            mistakes.starts_with("DATABASE_REPLICA_URLS: expected CACHE_TTL above 0s beside it"),
+            "{mistakes}"
+        );
         let settings = serve(&["--auth=off", database, replicas, redis], &[]).expect("that is all it needs");
         assert_eq!(settings.database.replicas.len(), 2);
     }

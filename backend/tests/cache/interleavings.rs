@@ -189,12 +189,12 @@ async fn place(cache: &Cache, database: &Arc<Fake>, key: Key) -> At {
     place.expect("it was not there")
 }
 
-fn at(lsn: u64) -> Lsn {
-    Lsn { history: 1, lsn }
-}
-
 fn part(name: &str) -> Key {
     Key::List(name.into())
+}
+
+fn replayed(lsn: u64) -> At {
+    At::Replayed(Lsn { history: 1, lsn })
 }
 
 #[tokio::test]
@@ -208,22 +208,22 @@ async fn a_read_that_misses_says_how_much_a_replica_must_know() {
     let mut parts = 0..;
     let mut another = || part(&format!("n{}", parts.next().unwrap()));
     until("replicas are used", async || {
-        place(&cache, &database, another()).await == At::Replayed(at(1_000))
+        place(&cache, &database, another()).await == replayed(1_000)
     })
     .await;
     // A write: its user and the lists need to know of it, another user does not.
     let note = database.commit();
     database.log.fetch_add(5, Ordering::SeqCst);
     cache.written(note).await.expect("Redis answers");
-    assert_eq!(place(&other, &database, Key::User(USER)).await, At::Replayed(at(1_015)));
-    assert_eq!(place(&other, &database, part("a")).await, At::Replayed(at(1_015)));
-    assert_eq!(place(&other, &database, Key::User(7)).await, At::Replayed(at(1_000)));
+    assert_eq!(place(&other, &database, Key::User(USER)).await, replayed(1_015));
+    assert_eq!(place(&other, &database, part("a")).await, replayed(1_015));
+    assert_eq!(place(&other, &database, Key::User(7)).await, replayed(1_000));
     // Without the places, nothing is known, and everything is read at the primary; then there is a new beginning.
     let lsn = redis.keys(":lsn").await;
     redis.ask::<()>(&["DEL", &lsn[0]]).await.expect("Redis answers");
     assert_eq!(place(&other, &database, Key::User(8)).await, At::Primary);
     until("replicas are used", async || {
-        place(&cache, &database, another()).await == At::Replayed(at(1_015))
+        place(&cache, &database, another()).await == replayed(1_015)
     })
     .await;
     // Too many places become one.

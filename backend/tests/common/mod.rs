@@ -40,7 +40,7 @@ pub use database::{Database, Kind};
 pub(crate) use guarded::at_every_home;
 pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub use process::{Process, run, run_with_input};
-pub use streaming::{Server as DatabaseServer, Streaming};
+pub use streaming::{PgServer, Streaming};
 
 /// How long anything that is waited for may take, before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);

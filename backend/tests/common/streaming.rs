@@ -27,8 +27,8 @@ const OPTIONS: [&str; 7] = [
 
 /// A primary and its replicas.
 pub struct Streaming {
-    pub primary: Server,
-    pub replicas: Vec<Server>,
+    pub primary: PgServer,
+    pub replicas: Vec<PgServer>,
     folder: TempDir,
 }
 
@@ -45,7 +45,7 @@ impl Streaming {
         let data = folder.path().join("primary");
         let arguments = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
         run("initdb", folder.path(), &[&arguments[..], &[text(&data)]].concat()).await;
-        let primary = Server::start(data).await;
+        let primary = PgServer::start(data).await;
         let mut cluster = Self {
             primary,
             replicas: Vec::new(),
@@ -54,7 +54,7 @@ impl Streaming {
         for n in 0..replicas {
             let data = cluster.folder.path().join(format!("replica{n}"));
             cluster.primary.backup(&data).await;
-            cluster.replicas.push(Server::start(data).await);
+            cluster.replicas.push(PgServer::start(data).await);
         }
         cluster
     }
@@ -66,7 +66,7 @@ impl Streaming {
 
     pub fn settings(&self) -> DatabaseSettings {
         DatabaseSettings {
-            replicas: self.replicas.iter().map(Server::options).collect(),
+            replicas: self.replicas.iter().map(PgServer::options).collect(),
             ..database_settings(Where::Postgres(self.primary.options()))
         }
     }
@@ -89,13 +89,13 @@ impl Streaming {
 }
 
 /// One server, killed when this is dropped.
-pub struct Server {
+pub struct PgServer {
     data: PathBuf,
     port: u16,
     process: Child,
 }
 
-impl Server {
+impl PgServer {
     /// Starts one on a free port.
     pub async fn start(data: PathBuf) -> Self {
         for _ in 0..5 {
@@ -154,6 +154,10 @@ impl Server {
             .port(self.port)
             .username("postgres")
             .database("postgres")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self) -> String {
@@ -253,7 +257,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for PgServer {
     fn drop(&mut self) {
         self.kill();
     }

@@ -1,18 +1,19 @@
 //! Servers that hang, die, come back, and take each other's place, while others read and write.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backend::store::{At, Store, StoreError};
 use serde_json::json;
 
-use crate::common::{Ask, DatabaseServer as Server, Streaming, http_settings, problem, serve, until};
-use crate::load::{Load, create, position};
+use crate::common::{Ask, PgServer, Streaming, http_settings, problem, serve, until};
+use crate::load::{Load, change, create, position};
 
-fn is_healthy(store: &dyn Store, server: &Server) -> bool {
+fn is_healthy(store: &dyn Store, server: &PgServer) -> bool {
     store.servers().iter().any(|one| one.name == server.name() && one.healthy)
 }
 
-fn is_primary(store: &dyn Store, server: &Server) -> bool {
+fn is_primary(store: &dyn Store, server: &PgServer) -> bool {
     store.servers().iter().any(|one| one.name == server.name() && one.primary)
 }
 
@@ -22,7 +23,7 @@ async fn a_killed_replica_costs_nothing() {
     let store = cluster.ready().await;
     let load = Load::start(cluster.store(), cluster.ready().await).await;
     for dead in [0, 1] {
-        load.reads().await;
+        load.reads_of(dead + 1).await;
         cluster.replicas[dead].kill();
         load.reads().await;
         load.writes().await;
@@ -45,15 +46,14 @@ async fn a_hanging_replica_costs_nothing() {
     let cluster = Streaming::start(1).await;
     let store = cluster.ready().await;
     let load = Load::start(cluster.store(), cluster.ready().await).await;
-    load.reads().await;
+    load.reads_of(1).await;
     cluster.replicas[0].freeze();
     load.reads().await;
     load.writes().await;
     until("it to be missed", async || !is_healthy(store.as_ref(), &cluster.replicas[0])).await;
     load.reads().await;
     cluster.replicas[0].thaw();
-    until("it to be used again", async || is_healthy(store.as_ref(), &cluster.replicas[0])).await;
-    load.reads().await;
+    load.reads_of(1).await;
     load.finish(store.as_ref()).await;
 }
 
@@ -87,12 +87,18 @@ async fn a_hanging_primary_costs_only_writes() {
     load.writes().await;
     load.stop_writing();
     load.reads().await;
+    // So that there is a connection that nobody would try out first.
+    create(store.as_ref(), 999_999).await.expect("it is there");
     cluster.primary.freeze();
-    load.reads().await;
     // While it is only silent, a write waits for it; and no longer than until it is missed.
-    let started = Instant::now();
-    assert!(matches!(create(store.as_ref(), 1_000_000).await, Err(StoreError::Unavailable(_))));
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    let writer = Arc::clone(&store);
+    let write = tokio::spawn(async move {
+        let started = Instant::now();
+        assert!(matches!(create(writer.as_ref(), 1_000_000).await, Err(StoreError::Unavailable(_))));
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    });
+    load.reads().await;
+    write.await.expect("it is refused in time");
     load.reads().await;
     cluster.primary.thaw();
     until("writes to be done again", async || create(store.as_ref(), 1_000_001).await.is_ok()).await;
@@ -172,4 +178,46 @@ async fn a_promoted_replica_is_written_to_and_the_old_primary_never_again() {
     .await;
     load.reads().await;
     load.finish(store.as_ref()).await;
+}
+
+/// It may be further in its log than the new primary is: that log is another one.
+#[tokio::test]
+async fn a_replica_of_the_old_primary_is_not_read_from() {
+    let mut cluster = Streaming::start(2).await;
+    let store = cluster.ready().await;
+    let id = create(store.as_ref(), 1).await.expect("there is a primary");
+    let place = cluster.primary.place().await;
+    for replica in &cluster.replicas {
+        until("the replica to be so far", async || replica.place().await >= place).await;
+    }
+    cluster.primary.kill();
+    let [promoted, other] = cluster.replicas.as_slice() else {
+        panic!("there are two")
+    };
+    promoted.execute("SELECT pg_promote()").await;
+    until("the new primary to be found", async || create(store.as_ref(), 2).await.is_ok()).await;
+    cluster.primary.restart().await;
+    cluster
+        .primary
+        .execute("SELECT pg_switch_wal(), pg_logical_emit_message(false, 'test', 'x')")
+        .await;
+    cluster
+        .primary
+        .execute("SELECT pg_switch_wal(), pg_logical_emit_message(false, 'test', 'x')")
+        .await;
+    until("the other one to follow the old one", async || {
+        other.place().await >= cluster.primary.place().await
+    })
+    .await;
+    assert!(other.place().await > promoted.place().await, "else this test says nothing");
+    let newcomer = cluster.store();
+    for _ in 0..20 {
+        let version = change(newcomer.as_ref(), id).await.expect("there is a primary");
+        let place = At::Replayed(position(newcomer.as_ref()).await.expect("there is a primary"));
+        for reader in [&store, &newcomer] {
+            let user = reader.user(id, place).await.expect("it is answered").expect("it is there");
+            assert_eq!(user.version, version);
+            assert!(!is_healthy(reader.as_ref(), other));
+        }
+    }
 }

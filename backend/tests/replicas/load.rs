@@ -13,6 +13,9 @@ use crate::common::until;
 
 const READERS: usize = 8;
 
+/// Half of the readers need no more than what was written at least so long ago, which replicas are known to have.
+const SETTLED: Duration = Duration::from_millis(300);
+
 /// No write is refused later than this. (In far less, but the machine may be busy.)
 const SOON: Duration = Duration::from_secs(6);
 
@@ -57,7 +60,9 @@ struct Written {
 /// The load.
 pub struct Load {
     id: i64,
-    reads: Arc<AtomicU64>,
+    store: Arc<dyn Store>,
+    /// How many each of the readers has done.
+    reads: Vec<Arc<AtomicU64>>,
     acknowledged: Arc<AtomicU64>,
     writing: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -74,33 +79,45 @@ impl Load {
             place: position(writes.as_ref()).await.expect("the primary is there"),
         };
         let (newest, written) = watch::channel(first);
+        let (older, settled) = watch::channel(first);
         let (stop, writing) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
-        let (counter, acknowledged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let readers = (0..READERS).map(|_| {
-            let (store, written) = (Arc::clone(&reads), written.clone());
-            tokio::spawn(read(store, id, written, Arc::clone(&stop), Arc::clone(&counter)))
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let counters: Vec<Arc<AtomicU64>> = (0..READERS).map(|_| Arc::default()).collect();
+        let readers = counters.iter().enumerate().map(|(n, counter)| {
+            let (store, written) = (Arc::clone(&reads), if n % 2 == 0 { written.clone() } else { settled.clone() });
+            tokio::spawn(read(store, id, written, Arc::clone(&stop), Arc::clone(counter)))
         });
         Self {
             id,
             readers: readers.collect(),
+            store: reads,
             writer: tokio::spawn(write(
                 writes,
                 id,
-                newest,
+                [newest, older],
                 Arc::clone(&stop),
                 Arc::clone(&writing),
                 Arc::clone(&acknowledged),
             )),
-            reads: counter,
+            reads: counters,
             acknowledged,
             writing,
             stop,
         }
     }
 
-    /// Waits for some more reads that begin from now on.
+    /// Waits for some more reads of every reader, which begin from now on.
     pub async fn reads(&self) {
-        grows("reads", &self.reads, 20 * READERS as u64).await;
+        for counter in &self.reads {
+            grows("reads", counter, 10).await;
+        }
+    }
+
+    /// Waits for some more that this server answers, by its place in the settings.
+    pub async fn reads_of(&self, server: usize) {
+        let statements = || self.store.servers()[server].pool.statements;
+        let goal = statements() + 20;
+        until("reads of the server", async || statements() >= goal).await;
     }
 
     /// Waits for some more writes.
@@ -143,15 +160,20 @@ async fn grows(what: &str, counter: &AtomicU64, by: u64) {
 async fn write(
     store: Arc<dyn Store>,
     id: i64,
-    newest: watch::Sender<Written>,
+    [newest, older]: [watch::Sender<Written>; 2],
     stop: Arc<AtomicBool>,
     writing: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
 ) -> Vec<i64> {
     let mut created = Vec::new();
+    let (mut settling, mut since) = (*newest.borrow(), Instant::now());
     for n in 1.. {
         if stop.load(Ordering::SeqCst) {
             break;
+        }
+        if since.elapsed() > SETTLED {
+            older.send_replace(std::mem::replace(&mut settling, *newest.borrow()));
+            since = Instant::now();
         }
         let started = Instant::now();
         let one = async {

@@ -10,3 +10,4 @@ mod common;
 mod failover;
 mod load;
 mod reading;
+mod whole;

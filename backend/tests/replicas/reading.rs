@@ -1,9 +1,12 @@
 //! Who answers a read.
 
+use backend::settings::DatabaseSettings;
 use backend::store::{At, Store};
 use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::{Ask, DatabaseServer as Server, Streaming, http_settings, serve, until};
+use crate::common::{Ask, PgServer, Streaming, http_settings, serve, until};
 use crate::load::{Load, change, create, position};
 
 /// Statements sent so far to each server.
@@ -16,7 +19,7 @@ fn since(store: &dyn Store, before: &[u64]) -> Vec<u64> {
 }
 
 /// Waits until the server has replayed all that the other one has written.
-async fn until_equal(server: &Server, primary: &Server) {
+async fn until_equal(server: &PgServer, primary: &PgServer) {
     until("the replica to be as far as the primary", async || {
         server.place().await >= primary.place().await
     })
@@ -101,23 +104,53 @@ async fn with_its_replay_paused_a_replica_answers_what_it_knows_and_nothing_else
     .await;
 }
 
-/// The address is the same, the server is another one, which is where the old one was long ago: what is known of the old one counts for nothing.
+/// A forwarder, every other connection through which, but not the first one, ends at the second port.
+async fn one_address_of(ports: [u16; 2]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        for n in 0.. {
+            let Ok((mut near, _)) = listener.accept().await else { return };
+            let Ok(mut far) = TcpStream::connect(("127.0.0.1", ports[n % 2])).await else {
+                return;
+            };
+            tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    port
+}
+
+/// What is known of an address counts for nothing: behind it may be several replicas, or another one than before.
 #[tokio::test]
-async fn a_replica_replaced_by_an_old_copy_is_not_believed() {
-    let mut cluster = Streaming::start(1).await;
-    let store = cluster.ready().await;
+async fn of_two_replicas_behind_one_address_the_older_one_is_not_believed() {
+    let cluster = Streaming::start(1).await;
+    let _ = cluster.ready().await;
     let old = cluster.folder("old");
     until_equal(&cluster.replicas[0], &cluster.primary).await;
     cluster.primary.backup(&old).await;
     // It finds nobody to stream from, and stays where it is.
     std::fs::write(old.join("postgresql.auto.conf"), "").expect("it can be written");
-    let load = Load::start(cluster.store(), store).await;
+    let old = PgServer::start(old).await;
+    // The monitor comes first.
+    let port = one_address_of([cluster.replicas[0].port(), old.port()]).await;
+    let settings = DatabaseSettings {
+        replicas: vec![old.options().port(port)],
+        ..cluster.settings()
+    };
+    let reads = backend::store::open(&settings);
+    until("the address to be used", async || {
+        reads.servers().iter().all(|server| server.healthy)
+    })
+    .await;
+    let load = Load::start(cluster.store(), reads).await;
     load.writes().await;
-    load.reads().await;
-    cluster.replicas[0].replace(old).await;
-    load.reads().await;
-    load.writes().await;
-    load.reads().await;
+    for _ in 0..5 {
+        load.reads_of(1).await;
+        load.reads().await;
+        load.writes().await;
+    }
+    let both = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backend'";
+    assert!(old.number(both).await > 0, "some of the connections ended there");
     load.finish(cluster.store().as_ref()).await;
 }
 
