@@ -1,4 +1,4 @@
-//! Running `backend`s, over one SQLite file.
+//! Running `backend`s, over one SQLite file, or whatever database they are told.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -152,8 +152,8 @@ fn launch(name: &str, port: &Port, folder: &Path, environment: &[(String, String
         command.env_remove(variable);
     }
     command.env("PORT", port.number().to_string()).env("AUTH", "off");
-    command.envs(environment.iter().map(|(key, value)| (key, value)));
     command.env("DATABASE_URL", format!("sqlite:{}", folder.join("users.db").display()));
+    command.envs(environment.iter().map(|(key, value)| (key, value)));
     Process::spawn(name, command, folder, Stdout::File)
 }
 

@@ -11,6 +11,7 @@
 //! * [`tls`] has certificates and TLS for both ends
 //! * [`dns`] is a DNS server whose records change while it runs
 //! * [`redis`] is a Redis that can be killed and started again
+//! * [`postgres`] is a primary with replicas, each of which can be killed and started again
 //! * [`load`] sends a steady load and counts every kind of failure
 //! * [`metrics`] reads the Prometheus text, [`access_log`] the log lines
 //! * [`wait`] waits for conditions: no test sleeps for a fixed time and hopes
@@ -41,6 +42,7 @@ pub mod load;
 pub mod metrics;
 pub mod origin;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod report;

@@ -21,6 +21,7 @@ mod misbehaving;
 mod overload;
 mod own_writes;
 mod reloads;
+mod replicas;
 mod rolling;
 mod sessions;
 mod slow;
