@@ -4,7 +4,6 @@
 //! a reader must see at least is known at any moment: the greatest number that was acknowledged before its read began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures::future::join_all;
 use lb_tests::backend::{Backends, create_user};
@@ -87,10 +86,15 @@ impl Whole {
             let lb = (number as usize + user) % 2;
             rename(&mut connections[lb], user, number).await;
             self.acknowledged[lb][user].store(number, Ordering::SeqCst);
-            // So that there is time for what was read to be kept, sometimes.
-            tokio::time::sleep(Duration::from_millis(number % 4 * 5)).await;
+            // So that what was read is kept meanwhile, and read again, sometimes.
+            let enough = self.reads() + number % 4 * 10;
+            until("readers read on", async || self.reads() >= enough).await;
         }
         over.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn reads(&self) -> u64 {
+        self.hits.load(Ordering::SeqCst) + self.misses.load(Ordering::SeqCst)
     }
 
     async fn read(&self, reader: usize, over: &AtomicU64) {
