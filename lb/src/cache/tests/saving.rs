@@ -225,7 +225,7 @@ proptest! {
         let (folder, now) = (Folder::new(), Now::read());
         let (cache, place, _) = folder.open(now);
         for number in 0..20 {
-            cache.store(&format!("http://h/{number}"), &get(), &tagged("t"), &vec![number as u8; 100], now);
+            cache.store(&format!("http://h/{number}"), &get(), &tagged("t"), &[number as u8; 100], now);
         }
         place.save(&cache, now).unwrap();
         let mut bytes = fs::read(folder.file()).unwrap();
