@@ -128,7 +128,7 @@ use purge::{Log, Strength, Target};
 use room::Room;
 use s3fifo::Sums;
 use shared::Shared;
-use store::{Removed, Shard};
+use store::{Found, Removed, Shard};
 use vary::Selector;
 
 use crate::exchange::head::Fields;
@@ -258,6 +258,17 @@ impl Cache {
     /// stored responses that were here. What is arriving is not kept.
     pub fn soften(&self, purge: &Purge<'_>) -> u64 {
         self.everywhere(purge, Strength::Soft)
+    }
+
+    /// The origin has answered a `HEAD` of which nothing was served from the store: what is stored for the request counts as stale if it is something
+    /// else by its entity tag, date or length (RFC 9111 §4.3.5).
+    pub fn compare(&self, key: &Key<'_>, request: &impl Fields, answer: &impl Fields) {
+        let hash = self.hashing.hash_one(key);
+        if let Found::Object(object) = self.shard(hash).find(hash, key, request)
+            && object.differs(answer)
+        {
+            object.mark_stale();
+        }
     }
 
     fn everywhere(&self, purge: &Purge<'_>, strength: Strength) -> u64 {

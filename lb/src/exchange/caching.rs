@@ -29,6 +29,8 @@ pub(super) struct Caching {
     pub(super) settled: Option<Settled>,
     /// The second tier was asked.
     asked: bool,
+    /// It is a `HEAD` for which nothing was served from the store: its answer tells of what is stored.
+    pub(super) head_missed: bool,
     pub(super) status: Option<Status>,
 }
 
@@ -117,6 +119,7 @@ impl Exchange {
             Lookup::Lead(lead) => self.ask_others(lead, &cached.rules),
             Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
+                self.caching.head_missed = why == Bypass::HeadMiss;
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
                 Decision::Forward
             }

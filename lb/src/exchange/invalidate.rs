@@ -1,5 +1,6 @@
 //! What an answer says is not true any more: by its tags, and by the method that it answers (RFC 9111 §4.4).
 
+use http::StatusCode;
 use http::header::{CONTENT_LOCATION, LOCATION};
 use lb_config::Action;
 
@@ -18,6 +19,9 @@ impl Exchange {
         let wrote = !request.method().is_safe() && (status.is_success() || status.is_redirection());
         if wrote {
             self.invalidate(request, response);
+        }
+        if self.caching.head_missed && status == StatusCode::OK {
+            self.compare(request, response);
         }
         if wrote || response.get(&CACHE_PURGE).is_some() {
             self.caching.settled = self.proxy.cache.settled();
@@ -46,6 +50,16 @@ impl Exchange {
             if let Some(there) = there.filter(|there| there != target) {
                 self.take_out(authority, &there);
             }
+        }
+    }
+
+    /// The answer to a `HEAD` tells what a `GET` would bring: what is stored and is something else counts as stale.
+    fn compare(&self, request: &impl RequestHead, response: &impl ResponseHead) {
+        let cached = self.route.and_then(|index| self.snapshot.routes[index].cache.as_ref());
+        if let (Some(cached), Some(upstream)) = (cached, self.upstream()) {
+            let rendered = Rendered::of(cached, self.client.scheme, request.authority(), &Target::parse(request.target()));
+            let key = rendered.key(upstream.upstream.name());
+            self.proxy.cache.compare(&key, request, response);
         }
     }
 

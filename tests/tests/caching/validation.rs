@@ -144,3 +144,28 @@ async fn a_thousand_clients_that_find_it_stale_ask_once() {
     }
     assert_eq!((ASKED.load(Ordering::Relaxed), origin.count()), (1, 2));
 }
+
+#[tokio::test]
+async fn a_head_that_shows_something_else_makes_what_is_stored_stale() {
+    fn answer(seen: &Seen, tag: &str, body: &str) -> Reply {
+        match seen.target.as_str() {
+            "/tagged" => tagged(seen, tag, body, "max-age=60"),
+            _ => Reply::text(body).header("Cache-Control", "max-age=60"),
+        }
+    }
+    let (lb, origin) = start(|seen| answer(seen, "\"a\"", "the body")).await;
+    for target in ["/tagged", "/plain"] {
+        fill(&lb, &Request::get(target)).await;
+        let head = Request::head(target).header("Cache-Control", "no-cache");
+        origin.set(|seen| answer(seen, "\"a\"", "the body"));
+        assert_eq!(lb.send(&head).await.status, 200);
+        assert!(lb.get(target).await.is_hit(), "it was the same");
+        // The tagged one of the same length, the other one of another length.
+        let body = if target == "/tagged" { "the text" } else { "the longer text" };
+        origin.set(move |seen| answer(seen, "\"b\"", body));
+        lb.send(&head).await;
+        let new = lb.get(target).await;
+        assert!(!new.is_hit() && new.text() == body, "{target}: {new:?}");
+        assert!(lb.get(target).await.is_hit());
+    }
+}
