@@ -2,7 +2,7 @@
 //!
 //! Nothing in the cache reads a clock: whoever calls says what time it is, so that a test may stand at any moment it likes.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// One moment, on both clocks.
 ///
@@ -23,6 +23,12 @@ impl Now {
             mono: Instant::now(),
             wall: SystemTime::now(),
         }
+    }
+
+    /// The wall clock, in milliseconds since 1970.
+    pub(super) fn millis(self) -> u64 {
+        let since = self.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -22,7 +22,7 @@ use super::key::StoredKey;
 use super::policy::Permit;
 use super::vary::Variant;
 use crate::engine::h1::Prepared;
-use crate::exchange::head::{Fields, ResponseHead};
+use crate::exchange::head::ResponseHead;
 
 /// What the tables, the queues and the allocator take for one object beside what is counted byte by byte.
 const BOOKKEEPING: usize = 256;
@@ -226,18 +226,6 @@ impl Object {
     /// When it was last modified, as the origin wrote it.
     pub(super) fn last_modified(&self) -> Option<&HeaderValue> {
         self.field(&LAST_MODIFIED)
-    }
-
-    /// Whether the head of another answer is that of another representation.
-    pub(super) fn differs(&self, answer: &impl Fields) -> bool {
-        let other = |name: &HeaderName, own: Option<&[u8]>| {
-            let theirs = answer.get(name).map(<[u8]>::trim_ascii);
-            own.zip(theirs).is_some_and(|(own, theirs)| own != theirs)
-        };
-        let length = self.length().map(number);
-        other(&ETAG, self.etag().map(HeaderValue::as_bytes))
-            || other(&LAST_MODIFIED, self.last_modified().map(HeaderValue::as_bytes))
-            || other(&CONTENT_LENGTH, length.as_ref().map(HeaderValue::as_bytes))
     }
 
     fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::fields::{CACHE_TAG, is_of_this_hop};
@@ -25,6 +27,22 @@ use super::store::Removed;
 use super::vary::Variant;
 use super::{Now, http_date};
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
+
+impl Object {
+    /// Whether the head of another answer is that of another representation: by what both say of it (RFC 9111 §4.3.5).
+    pub(super) fn differs(&self, answer: &impl Fields) -> bool {
+        let length = self.content_length();
+        let own = [
+            (ETAG, self.etag()),
+            (LAST_MODIFIED, self.last_modified()),
+            (CONTENT_LENGTH, length.as_ref()),
+        ];
+        own.iter().any(|(name, own)| {
+            let both = own.zip(answer.get(name));
+            both.is_some_and(|(own, theirs)| own.as_bytes() != theirs.trim_ascii())
+        })
+    }
+}
 
 /// What a fetch asks.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ahash::RandomState;
 
@@ -110,7 +110,7 @@ impl Place {
         replace(&self.path, |file| {
             let mut out = BufWriter::with_capacity(BUFFER, file);
             out.write_all(MAGIC)?;
-            let written = [probe(&cache.hashing), millis(now.wall)];
+            let written = [probe(&cache.hashing), now.millis()];
             for number in self.seeds.iter().chain(&written) {
                 out.write_all(&number.to_le_bytes())?;
             }
@@ -209,7 +209,8 @@ fn begin(file: &mut impl Read, now: Now) -> Result<([u64; 4], Duration), String>
         return Err("it comes from another build or another kind of machine".to_owned());
     }
     let written = number()?;
-    let away = millis(now.wall)
+    let away = now
+        .millis()
         .checked_sub(written)
         .ok_or_else(|| "it was written in the future: the clock was set back".to_owned())?;
     Ok((seeds, Duration::from_millis(away)))
@@ -252,9 +253,4 @@ fn checksum<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u32 {
 fn read_array<const N: usize>(file: &mut impl Read) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     file.read_exact(&mut bytes).ok().map(|()| bytes)
-}
-
-fn millis(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

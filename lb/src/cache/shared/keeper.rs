@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::link::Link;
 use super::record::{self, Head, Record};
-use super::tier::{Keep, Place, Release, Work, millis};
+use super::tier::{Keep, Place, Release, Work};
 use crate::cache::{Cache, Now};
 
 /// How long a write may take.
@@ -108,7 +108,7 @@ async fn keep_one(cache: &Arc<Cache>, link: &mut Link, keep: Keep) -> RedisResul
         key,
         epoch,
         end,
-        at: millis(now),
+        at: now.millis(),
         age: object.freshness.age(now).as_millis() as u64,
         values,
         head: Head::of(&object, original.tags),

@@ -244,7 +244,7 @@ impl Asking {
             Ok(record) => {
                 let now = Now::read();
                 // What is not stored all the same (no room, purged in this moment) is fetched, and not looked for again.
-                if let Answered::Store(mut filler) = self.lead.answer(request, &record.head_at(millis(now)), &self.rules, now.mono, now) {
+                if let Answered::Store(mut filler) = self.lead.answer(request, &record.head_at(now.millis()), &self.rules, now.mono, now) {
                     filler = filler.found();
                     filler.push(record.body.clone());
                     filler.finish();
@@ -317,7 +317,7 @@ impl Search<'_> {
 
     fn serves(&self, record: &Record, depends: Option<&Selector>, request: &impl RequestHead) -> bool {
         let (now, shared) = (Now::read(), &self.cache.shared);
-        let head = record.head_at(millis(now));
+        let head = record.head_at(now.millis());
         let tags: Vec<u64> = fields::tags(head.all(&CACHE_TAG))
             .map(|tag| tag_hash(&self.cache.hashing, tag))
             .collect();
@@ -338,11 +338,6 @@ async fn ask(link: &mut Link, at: &str, token: &str, anyway: bool) -> RedisResul
     command.arg(ASK).arg(2).arg(at).arg(format!("{at}:c")).arg(token);
     command.arg(CLAIM.as_millis() as u64).arg(u8::from(anyway));
     link.ask(&command, ANSWER).await
-}
-
-pub(super) fn millis(now: Now) -> u64 {
-    let since = now.wall.duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 impl super::Shared {
