@@ -63,13 +63,7 @@ impl Access {
     ) -> Result<Option<T>> {
         let outcome = self
             .pool
-            .read_on(async move |held: &mut Held<PgConnection, Option<Seen>>| {
-                if may_write(held, view).await? {
-                    statement(held.connection()).await.map(Some)
-                } else {
-                    Ok(None)
-                }
-            })
+            .read_on(async move |held: &mut Held<PgConnection, Option<Seen>>| if_writes(held, view, statement).await)
             .await;
         self.server.hear(&outcome);
         outcome
@@ -83,13 +77,7 @@ impl Access {
     ) -> Result<Option<T>> {
         let outcome = self
             .pool
-            .write_on(async move |held: &mut Held<PgConnection, Option<Seen>>| {
-                if may_write(held, view).await? {
-                    statement(held.connection()).await.map(Some)
-                } else {
-                    Ok(None)
-                }
-            })
+            .write_on(async move |held: &mut Held<PgConnection, Option<Seen>>| if_writes(held, view, statement).await)
             .await;
         self.server.hear(&outcome);
         outcome
@@ -100,6 +88,19 @@ impl Access {
         let outcome = self.pool.read(statement).await.map(Some);
         self.server.hear(&outcome);
         outcome
+    }
+}
+
+/// Runs a statement in a session that may write. `None`: this one may not.
+async fn if_writes<T>(
+    held: &mut Held<PgConnection, Option<Seen>>,
+    view: View,
+    statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+) -> sqlx::Result<Option<T>> {
+    if may_write(held, view).await? {
+        statement(held.connection()).await.map(Some)
+    } else {
+        Ok(None)
     }
 }
 
