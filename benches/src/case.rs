@@ -27,6 +27,8 @@ pub enum Case {
     Latency,
     /// Connections that have made a request and wait.
     Idle,
+    /// 100,000 stored answers of 1 KiB, and the memory that they take.
+    Stored,
     /// Requests beside thousands of sockets that never finish theirs.
     Slowloris,
     /// As [`Case::Proxy`], over so many servers.
@@ -45,6 +47,9 @@ const API: &str = "api";
 /// Keys of [`Case::HitMany`].
 pub const KEYS: usize = 10_000;
 
+/// Keys of [`Case::Stored`].
+pub const STORED: usize = 100_000;
+
 /// Users of [`Case::ApiUser`] that are asked for, of all that there are: so few that even a slow server has seen each of them soon.
 const USERS: usize = 1_000;
 
@@ -62,13 +67,15 @@ pub enum Work {
     Paced,
     /// Not at all, once the connections are there.
     Idle,
+    /// Until each key was asked for.
+    Fill,
     /// At a fixed rate, without and with sockets that never finish a request.
     Slowloris,
 }
 
 impl Case {
     /// All of them, in the order of the table.
-    pub fn all() -> [Case; 21] {
+    pub fn all() -> [Case; 22] {
         use Case::*;
         [
             Proxy,
@@ -80,6 +87,7 @@ impl Case {
             TlsNew,
             Latency,
             Idle,
+            Stored,
             Slowloris,
             ProxyLog,
             HitLog,
@@ -109,6 +117,7 @@ impl Case {
             Case::HitLog => "hit-log".into(),
             Case::Latency => "latency".into(),
             Case::Idle => "idle".into(),
+            Case::Stored => "stored".into(),
             Case::Slowloris => "slowloris".into(),
             Case::Servers(count) => format!("servers-{count}"),
             Case::Keys(count) => format!("keys-{count}"),
@@ -131,6 +140,7 @@ impl Case {
             Case::HitLog => "cache hit, 1 KiB, one key, access log on".into(),
             Case::Latency => "proxied, 1 KiB, at half of nginx's peak rate".into(),
             Case::Idle => "idle connections after one request".into(),
+            Case::Stored => "100,000 stored answers of 1 KiB".into(),
             Case::Slowloris => "proxied, 1 KiB, beside 5,000 slow sockets".into(),
             Case::Servers(count) => format!("proxied, 1 KiB, {count} servers"),
             Case::Keys(count) => format!("cache hit, 1 KiB, {count} keys"),
@@ -145,6 +155,7 @@ impl Case {
             Case::TlsNew => Work::Handshakes,
             Case::Latency => Work::Paced,
             Case::Idle => Work::Idle,
+            Case::Stored => Work::Fill,
             Case::Slowloris => Work::Slowloris,
             _ => Work::Closed,
         }
@@ -152,7 +163,7 @@ impl Case {
 
     /// Whether answers come from the cache.
     pub fn cached(self) -> bool {
-        matches!(self, Case::Hit | Case::HitMany | Case::HitLog | Case::Keys(_))
+        matches!(self, Case::Hit | Case::HitMany | Case::HitLog | Case::Keys(_) | Case::Stored)
     }
 
     /// Whether clients speak TLS.
@@ -189,6 +200,7 @@ impl Case {
     pub fn keys(self) -> Option<usize> {
         match self {
             Case::HitMany => Some(KEYS),
+            Case::Stored => Some(STORED),
             Case::Keys(count) => Some(count),
             Case::ApiUser => Some(USERS),
             _ => None,
@@ -204,7 +216,7 @@ impl Case {
     pub fn path(self) -> &'static str {
         match self {
             Case::Large => "/1m",
-            Case::HitMany | Case::Keys(_) => "/1k?key=",
+            Case::HitMany | Case::Keys(_) | Case::Stored => "/1k?key=",
             Case::ApiUser => "/users/",
             Case::ApiList => "/users?page=1&limit=10",
             _ => "/1k",

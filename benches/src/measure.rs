@@ -22,6 +22,8 @@ pub struct Sample {
     pub memory: u64,
     /// Bytes of memory that each idle connection added.
     pub idle_bytes: Option<f64>,
+    /// Bytes of memory that each stored answer added, for each byte of its body.
+    pub stored_ratio: Option<f64>,
     /// The steady 99th percentile in microseconds while nobody attacked.
     pub calm_p99_us: Option<f64>,
     /// The part of a core that went to processes that have nothing to do with it.
@@ -37,6 +39,7 @@ impl Sample {
             user: cpu.user_share(),
             memory,
             idle_bytes: None,
+            stored_ratio: None,
             calm_p99_us: None,
             foreign: 0.0,
         }
@@ -47,6 +50,9 @@ impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(bytes) = self.idle_bytes {
             return write!(f, "{bytes:>7.0} bytes each idle connection, {} MiB in all", self.memory >> 20);
+        }
+        if let Some(ratio) = self.stored_ratio {
+            return write!(f, "{ratio:>5.2} bytes for each that is stored, {} MiB in all", self.memory >> 20);
         }
         let Load {
             rate,

@@ -118,7 +118,7 @@ impl Bench {
             for (place, peer, process) in &running {
                 let (case, name) = (self.results[*place].0, self.peers[*peer].name());
                 // What idles can be counted once for each process: memory that was freed for later is not given back.
-                if case.work() == Work::Idle && round > 1 {
+                if matches!(case.work(), Work::Idle | Work::Fill) && round > 1 {
                     continue;
                 }
                 let label = match cases {
@@ -175,6 +175,7 @@ impl Bench {
         let plain = match case.work() {
             Work::Closed => case,
             Work::Idle => Case::Proxy,
+            Work::Fill => Case::Hit,
             _ => return self.load(case, process, Duration::from_secs(1), None).map(drop),
         };
         // Each run begins with the first key, so one of them must come to the last.
@@ -211,7 +212,7 @@ impl Bench {
                 best = Some(sample);
             }
             // What others do changes neither memory nor, much, a steady tail; and attacks take long.
-            let fine = calm || matches!(case.work(), Work::Idle | Work::Slowloris);
+            let fine = calm || matches!(case.work(), Work::Idle | Work::Fill | Work::Slowloris);
             match best {
                 Some(best) if fine || left == 0 || self.again == 0 => return Ok(best),
                 _ => (left, self.again) = (left - 1, self.again - 1),
@@ -222,8 +223,10 @@ impl Bench {
     fn measure(&mut self, case: Case, process: &Running) -> anyhow::Result<Sample> {
         let pid = process.pid();
         let time = Duration::from_secs(self.seconds);
-        if case.work() == Work::Idle {
-            return self.measure_idle(process);
+        match case.work() {
+            Work::Idle => return self.measure_idle(process),
+            Work::Fill => return self.measure_stored(case, process),
+            _ => {}
         }
         let (mut calm, mut attack) = (None, None);
         if case.work() == Work::Slowloris {
@@ -264,6 +267,7 @@ impl Bench {
             }
             Work::Slowloris => paced::run(process.port, pace(HONEST_RATE), &mut self.local_origin, attack),
             Work::Idle => bail!("idle connections load nothing"),
+            Work::Fill => wrk::run(case, process.port, self.connections, time, process.dir.path()),
         }
     }
 
@@ -288,6 +292,25 @@ impl Bench {
             idle_bytes: Some(grown as f64 / self.idle as f64),
             ..Sample::new(load, used, peak_memory(pid))
         })
+    }
+
+    fn measure_stored(&mut self, case: Case, process: &Running) -> anyhow::Result<Sample> {
+        let pid = process.pid();
+        let keys = case.keys().unwrap_or(1);
+        let before = memory_now(pid);
+        let start = cpu(pid)?;
+        for seconds in [3, 9, 27, 81] {
+            let load = self.load(case, process, Duration::from_secs(seconds), None)?;
+            // Each run begins with the first key.
+            if load.requests > keys as u64 {
+                let grown = memory_now(pid).saturating_sub(before);
+                return Ok(Sample {
+                    stored_ratio: Some(grown as f64 / (keys * 1024) as f64),
+                    ..Sample::new(load, cpu(pid)?.since(start), peak_memory(pid))
+                });
+            }
+        }
+        bail!("not all keys were asked for in time")
     }
 
     /// Requests a second of nginx in [`Case::Proxy`]: from this run, or from a short look.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
@@ -12,6 +12,8 @@ use crate::wait::until_some;
 
 /// So much of each log is shown when a test fails.
 const SHOWN: usize = 6_000;
+/// A process that was told to stop does so within this time.
+const STAND: Duration = Duration::from_secs(30);
 
 /// Where the standard output of a program goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +84,22 @@ impl Process {
         self.child.stdout.take()
     }
 
-    /// Sends a signal. A process that is gone already is none the worse for it.
+    /// Sends a signal. A process that is gone already is none the worse for it. After `SIGSTOP` it stands when this returns: the kernel alone would
+    /// let its other threads go on until the one that takes the signal has its turn.
     pub fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
             let _ = kill_process(Pid::from_child(&self.child), signal);
+            if signal == Signal::STOP {
+                self.wait_until_it_stands();
+            }
+        }
+    }
+
+    fn wait_until_it_stands(&mut self) {
+        let since = Instant::now();
+        while self.ended().is_none() && !stands(self.pid()) {
+            assert!(since.elapsed() < STAND, "{} does not stop", self.name);
+            std::thread::yield_now();
         }
     }
 
@@ -190,4 +204,16 @@ pub struct Footprint {
 
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Whether all threads of a process are stopped: state `T` of proc_pid_stat(5), after the name in brackets.
+fn stands(pid: u32) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    tasks.flatten().all(|task| {
+        let stat = read(&task.path().join("stat"));
+        // One that has ended meanwhile runs no more either.
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
 }

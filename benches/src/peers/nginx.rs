@@ -26,7 +26,8 @@ impl Peer for Nginx {
     }
 
     fn can(&self, case: Case) -> bool {
-        !case.api()
+        // What it stores stands in files.
+        !case.api() && case != Case::Stored
     }
 
     fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {

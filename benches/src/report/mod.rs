@@ -51,7 +51,11 @@ fn details(out: &mut String, bench: &Bench) -> std::fmt::Result {
         "| case | proxy | requests/s | p50 µs | p99 µs | CPU µs a request | in user space | ratio to nginx | to HAProxy | peak MiB | errors |"
     )?;
     writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
-    for (case, _) in bench.results.iter().filter(|(case, _)| case.work() != Work::Idle && !case.api()) {
+    for (case, _) in bench
+        .results
+        .iter()
+        .filter(|(case, _)| !matches!(case.work(), Work::Idle | Work::Fill) && !case.api())
+    {
         for peer in &bench.peers {
             let Some(all) = samples(bench, *case, peer.name()) else {
                 continue;

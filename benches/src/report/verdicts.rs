@@ -100,6 +100,13 @@ fn rows(bench: &Bench) -> Vec<Row> {
     rows.push(absolute(bench, Case::Idle, "KiB of memory each", kibibytes_each, 8.0));
     rows.push(absolute(
         bench,
+        Case::Stored,
+        "bytes of memory for each that is stored",
+        stored_ratio,
+        1.6,
+    ));
+    rows.push(absolute(
+        bench,
         Case::Slowloris,
         "steady p99 beside that without them",
         slowdown,
@@ -146,6 +153,10 @@ fn mebibytes(sample: &Sample) -> f64 {
 
 fn kibibytes_each(sample: &Sample) -> f64 {
     sample.idle_bytes.unwrap_or(f64::NAN) / 1024.0
+}
+
+fn stored_ratio(sample: &Sample) -> f64 {
+    sample.stored_ratio.unwrap_or(f64::NAN)
 }
 
 fn slowdown(sample: &Sample) -> f64 {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
-use http::{HeaderName, HeaderValue};
 
 use super::http_date;
 use crate::exchange::head::Fields;
@@ -12,17 +11,15 @@ use crate::exchange::head::Fields;
 ///
 /// `If-None-Match` compares weakly and wins over `If-Modified-Since`, which holds where the stored `Last-Modified` is not later; where there is
 /// none, the stored `Date` stands for it (RFC 9111 §4.3.2).
-pub fn not_modified(request: &impl Fields, stored: &[(HeaderName, HeaderValue)]) -> bool {
+pub fn not_modified(request: &impl Fields, stored: &impl Fields) -> bool {
     if request.get(&IF_NONE_MATCH).is_some() {
-        let tag = field(stored, &ETAG).map(opaque);
+        let tag = stored.get(&ETAG).map(opaque);
         return request
             .all(&IF_NONE_MATCH)
             .flat_map(tags)
             .any(|given| given == b"*" || tag == Some(opaque(given)));
     }
-    let modified = field(stored, &LAST_MODIFIED)
-        .or_else(|| field(stored, &DATE))
-        .and_then(http_date::read);
+    let modified = stored.get(&LAST_MODIFIED).or_else(|| stored.get(&DATE)).and_then(http_date::read);
     match (request.get(&IF_MODIFIED_SINCE).and_then(http_date::read), modified) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
@@ -31,7 +28,7 @@ pub fn not_modified(request: &impl Fields, stored: &[(HeaderName, HeaderValue)])
 
 /// Whether a part of what is stored goes with the part that the client has: it says nothing about that one, or by `If-Range` (RFC 9110 §13.1.5)
 /// that it has just this. Only what compares strongly will do, a strong tag, or a date that is a second older than the answer.
-pub(super) fn is_current(request: &impl Fields, stored: &[(HeaderName, HeaderValue)]) -> bool {
+pub(super) fn is_current(request: &impl Fields, stored: &impl Fields) -> bool {
     let mut lines = request.all(&IF_RANGE);
     let Some(given) = lines.next().map(<[u8]>::trim_ascii) else {
         return true;
@@ -40,20 +37,16 @@ pub(super) fn is_current(request: &impl Fields, stored: &[(HeaderName, HeaderVal
         return false;
     }
     if given.starts_with(b"\"") {
-        return field(stored, &ETAG) == Some(given);
+        return stored.get(&ETAG) == Some(given);
     }
     let (modified, dated) = (
-        field(stored, &LAST_MODIFIED).and_then(http_date::read),
-        field(stored, &DATE).and_then(http_date::read),
+        stored.get(&LAST_MODIFIED).and_then(http_date::read),
+        stored.get(&DATE).and_then(http_date::read),
     );
     match (http_date::read(given), modified, dated) {
         (Some(given), Some(modified), Some(dated)) => given == modified && modified + Duration::from_secs(1) <= dated,
         _ => false,
     }
-}
-
-fn field<'a>(stored: &'a [(HeaderName, HeaderValue)], name: &HeaderName) -> Option<&'a [u8]> {
-    stored.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_bytes())
 }
 
 /// A tag without its mark of weakness.
@@ -73,10 +66,12 @@ fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
     use crate::test_head::TestHead;
 
-    fn stored(etag: Option<&'static str>, modified: Option<&'static str>) -> Vec<(HeaderName, HeaderValue)> {
+    fn stored(etag: Option<&'static str>, modified: Option<&'static str>) -> HeaderMap {
         let etag = etag.map(|value| (ETAG, HeaderValue::from_static(value)));
         let modified = modified.map(|value| (LAST_MODIFIED, HeaderValue::from_static(value)));
         etag.into_iter().chain(modified).collect()
@@ -114,7 +109,7 @@ mod tests {
 
     #[test]
     fn without_a_date_of_its_own_the_answer_is_as_old_as_it_is() {
-        let stored = [(DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT"))];
+        let stored = HeaderMap::from_iter([(DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT"))]);
         assert!(not_modified(
             &asks(&[("if-modified-since", "Wed, 01 Jan 2025 00:00:00 GMT")]),
             &stored
@@ -128,8 +123,8 @@ mod tests {
     #[test]
     fn only_what_compares_strongly_makes_a_part_fit() {
         let mut fields = stored(Some("\"a\""), Some("Wed, 01 Jan 2025 00:00:00 GMT"));
-        fields.push((DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:01 GMT")));
-        let fits = |given, fields: &[_]| is_current(&asks(&[("if-range", given)]), fields);
+        fields.insert(DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:01 GMT"));
+        let fits = |given, fields: &HeaderMap| is_current(&asks(&[("if-range", given)]), fields);
         assert!(is_current(&asks(&[]), &fields));
         assert!(fits("\"a\"", &fields) && fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields));
         for given in [
@@ -142,9 +137,9 @@ mod tests {
         ] {
             assert!(!fits(given, &fields), "{given}");
         }
-        fields[0].1 = HeaderValue::from_static("W/\"a\"");
+        fields.insert(ETAG, HeaderValue::from_static("W/\"a\""));
         assert!(!fits("W/\"a\"", &fields) && !fits("\"a\"", &fields), "a weak tag");
-        fields[2].1 = HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT");
+        fields.insert(DATE, HeaderValue::from_static("Wed, 01 Jan 2025 00:00:00 GMT"));
         assert!(
             !fits("Wed, 01 Jan 2025 00:00:00 GMT", &fields),
             "changed in the second in which it was sent, perhaps"

@@ -1,6 +1,5 @@
 //! Which fields of an answer are kept, and the two that are for the cache alone.
 
-use bytes::Bytes;
 use http::header::{
     AGE, CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -34,38 +33,29 @@ const NOT_KEPT: [HeaderName; 15] = [
     X_LB_DRAIN,
 ];
 
-/// The fields to keep, all values in one piece of memory, and how much text that is.
-pub(super) fn kept(response: &impl Fields, hidden: &[HeaderName], now: Now) -> (Box<[(HeaderName, HeaderValue)]>, usize) {
+/// Hands out the fields to keep.
+pub(super) fn kept(response: &impl Fields, hidden: &[HeaderName], now: Now, mut keep: impl FnMut(&HeaderName, &[u8])) {
     let named = |name: &HeaderName| {
         let members = response.all(&CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
         members
             .map(<[u8]>::trim_ascii)
             .any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
     };
-    let mut names = Vec::new();
-    let mut text = Vec::new();
+    let mut dated = false;
     for (name, value) in response.iter() {
-        let Ok(name) = HeaderName::from_bytes(name) else { continue };
+        let (Ok(name), Ok(_)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else {
+            continue;
+        };
         if NOT_KEPT.contains(&name) || hidden.contains(&name) || named(&name) {
             continue;
         }
-        text.extend_from_slice(value);
-        names.push((name, text.len()));
+        dated |= name == DATE;
+        keep(&name, value);
     }
-    if !names.iter().any(|(name, _)| name == DATE) {
+    if !dated {
         // RFC 9110 §6.6.1: what has no date gets one from its first recipient with a clock.
-        text.extend_from_slice(httpdate::fmt_http_date(now.wall).as_bytes());
-        names.push((DATE, text.len()));
+        keep(&DATE, httpdate::fmt_http_date(now.wall).as_bytes());
     }
-    let custom: usize = names.iter().map(|(name, _)| name.as_str().len()).sum();
-    let text = Bytes::from(text.into_boxed_slice());
-    let mut start = 0;
-    let fields = names.into_iter().filter_map(|(name, end)| {
-        let value = HeaderValue::from_maybe_shared(text.slice(start..end)).ok();
-        start = end;
-        Some((name, value?))
-    });
-    (fields.collect(), text.len() + custom)
 }
 
 /// Whether a field is one of those that are never stored.

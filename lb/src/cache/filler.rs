@@ -71,7 +71,7 @@ impl Filler {
             return;
         }
         self.passed += chunk.len() as u64;
-        if self.object.declared().is_some_and(|declared| declared < self.passed) {
+        if self.object.length().is_some_and(|declared| declared < self.passed) {
             return self.cut();
         }
         let mut state = self.flight.lock();
@@ -115,7 +115,7 @@ impl Filler {
 
     /// The body is whole: it is stored, unless something speaks against it by now. A body of another length than was announced is not whole.
     pub fn finish(mut self) {
-        if self.object.declared().is_some_and(|declared| declared != self.passed) {
+        if self.object.length().is_some_and(|declared| declared != self.passed) {
             return;
         }
         self.open = false;
@@ -143,7 +143,7 @@ impl Filler {
     }
 
     fn store(&mut self, pieces: Vec<Bytes>) {
-        let body = Body::new(&self.object, pieces);
+        let body = Body::new(pieces);
         let size = self.object.head_size() + body.size();
         let charged = self.flight.lock().charge.as_ref().map_or(0, Charge::bytes);
         let more = size.saturating_sub(charged);
@@ -162,12 +162,12 @@ impl Filler {
             state.trim();
             return;
         }
-        state.buffer.share(body.chunks());
+        state.buffer.share(body.pieces());
         self.object.complete(body);
         state.trim();
         drop(state);
         charge.shrink_to(size);
-        if let Some(removed) = shard.insert(&self.object, size) {
+        if let Some(removed) = shard.insert(&self.object) {
             charge.settle();
             drop(shard);
             self.cache.objects.fetch_add(1, Ordering::Relaxed);

@@ -129,8 +129,8 @@ impl Flight {
         }
         let state = self.lock();
         let variant = match &state.phase {
-            Phase::Arriving(object) => Some(&object.variant),
-            _ => state.expected.as_ref(),
+            Phase::Arriving(object) => Some(object.variant()),
+            _ => state.expected.as_ref().map(Variant::view),
         };
         variant
             .map(|variant| variant.selector().clone())
@@ -144,8 +144,8 @@ impl Flight {
         }
         let state = self.lock();
         match &state.phase {
-            Phase::Asked => state.expected.as_ref().is_none_or(|variant| variant.same(&object.variant)),
-            Phase::Arriving(arriving) => arriving.variant.same(&object.variant),
+            Phase::Asked => state.expected.as_ref().is_none_or(|variant| variant.view().same(object.variant())),
+            Phase::Arriving(arriving) => arriving.variant().same(object.variant()),
             Phase::Whole | Phase::Over => false,
         }
     }

@@ -77,7 +77,7 @@ impl Follower {
     /// Waits. `request` is the one that was looked up. May be dropped at any moment, and be given a time limit.
     pub async fn wait(mut self, request: &impl Fields) -> Joined {
         match (&mut self.word).await {
-            Ok(Word::Stream(reader)) if !reader.object.variant.matches(request) => Joined::Again,
+            Ok(Word::Stream(reader)) if !reader.object.variant().matches(request) => Joined::Again,
             Ok(Word::Stream(reader)) if self.wary && !reader.object.tags.is_empty() => {
                 drop(reader);
                 self.alone(request)
@@ -87,7 +87,7 @@ impl Follower {
                 reader.miss = self.miss;
                 Joined::Stream(reader)
             }
-            Ok(Word::Hit(hit)) if !hit.object.variant.matches(request) => Joined::Again,
+            Ok(Word::Hit(hit)) if !hit.object.variant().matches(request) => Joined::Again,
             Ok(Word::Hit(hit)) if self.wary && !hit.object.tags.is_empty() => self.alone(request),
             Ok(Word::Hit(hit)) => Joined::Hit(hit),
             Ok(Word::Lead(lead)) => Joined::Lead(lead.of(request)),

@@ -36,19 +36,17 @@ impl<'a> Key<'a> {
     }
 
     pub(super) fn store(&self, hash: u64) -> StoredKey {
-        let own_uri = self.uri != self.rendered;
-        let mut bytes = Vec::with_capacity(self.upstream.len() + self.rendered.len() + if own_uri { self.uri.len() } else { 0 });
-        bytes.extend_from_slice(self.upstream.as_bytes());
-        bytes.extend_from_slice(self.rendered);
-        if own_uri {
-            bytes.extend_from_slice(self.uri);
+        let uri = if self.uri == self.rendered { &[][..] } else { self.uri };
+        let mut ends = [0; ENDS];
+        let mut end = 0_usize;
+        for (place, part) in ends.chunks_exact_mut(4).zip([self.upstream.as_bytes(), self.rendered, uri]) {
+            end += part.len();
+            // A request's head is far shorter than 4 GiB.
+            place.copy_from_slice(&(end as u32).to_le_bytes());
         }
         StoredKey {
             hash,
-            upstream: self.upstream.len(),
-            rendered: self.rendered.len(),
-            end: bytes.len(),
-            bytes: bytes.into(),
+            bytes: [&ends, self.upstream.as_bytes(), self.rendered, uri].concat().into(),
         }
     }
 }
@@ -60,17 +58,17 @@ impl Hash for Key<'_> {
     }
 }
 
-/// A key that outlives its request. Cheap to clone.
+/// A key that outlives its request. Cheap to clone, and small: there are two in the store for each object.
 #[derive(Debug, Clone)]
 pub(super) struct StoredKey {
     /// Of upstream and rendered template, under the cache's own seed.
     pub(super) hash: u64,
+    /// Where each of its three parts ends, the parts (upstream, rendered template, URI if it is another one), and what an object has put behind them.
     bytes: Arc<[u8]>,
-    /// Bytes of each part, and of all.
-    upstream: usize,
-    rendered: usize,
-    end: usize,
 }
+
+/// Bytes of the three ends: 32 bits each, little-endian, counted from behind them.
+const ENDS: usize = 12;
 
 impl StoredKey {
     /// Whether it is the one that the request asks for.
@@ -84,17 +82,24 @@ impl StoredKey {
             || (self.hash == other.hash && self.upstream() == other.upstream() && self.rendered() == other.rendered())
     }
 
+    /// Where a part ends in `bytes`.
+    #[inline]
+    fn end(&self, part: usize) -> usize {
+        let end = self.bytes.get(4 * part..).and_then(|ends| ends.first_chunk());
+        ENDS + end.map_or(0, |end| u32::from_le_bytes(*end) as usize)
+    }
+
     pub(super) fn upstream(&self) -> &[u8] {
-        &self.bytes[..self.upstream]
+        &self.bytes[ENDS..self.end(0)]
     }
 
     pub(super) fn rendered(&self) -> &[u8] {
-        &self.bytes[self.upstream..self.upstream + self.rendered]
+        &self.bytes[self.end(0)..self.end(1)]
     }
 
     /// `scheme://host/path?query`.
     pub(super) fn uri(&self) -> &[u8] {
-        match &self.bytes[self.upstream + self.rendered..self.end] {
+        match &self.bytes[self.end(1)..self.end(2)] {
             [] => self.rendered(),
             uri => uri,
         }
@@ -111,19 +116,24 @@ impl StoredKey {
         &uri[path..]
     }
 
-    /// The same key with other bytes behind its own, and all of these bytes: what is looked at together lies together.
-    pub(super) fn with(&self, behind: &[u8]) -> (Self, Arc<[u8]>) {
-        let bytes: Arc<[u8]> = [&self.bytes[..self.end], behind].concat().into();
-        (
-            Self {
-                bytes: Arc::clone(&bytes),
-                ..*self
-            },
-            bytes,
-        )
+    /// The same key with other bytes behind its own: what is looked at together lies together.
+    pub(super) fn with(&self, behind: &[&[u8]]) -> Self {
+        let own = &self.bytes[..self.end(2)];
+        let mut bytes = Vec::with_capacity(own.len() + behind.iter().map(|part| part.len()).sum::<usize>());
+        bytes.extend_from_slice(own);
+        behind.iter().for_each(|part| bytes.extend_from_slice(part));
+        Self {
+            hash: self.hash,
+            bytes: bytes.into(),
+        }
     }
 
-    /// Bytes of memory beside the struct itself.
+    /// What was put behind it.
+    pub(super) fn behind(&self) -> &[u8] {
+        &self.bytes[self.end(2)..]
+    }
+
+    /// Bytes of memory beside the struct itself, of which clones share one piece.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() + 2 * size_of::<usize>()
     }
@@ -151,10 +161,11 @@ mod tests {
     #[test]
     fn what_is_put_behind_it_is_no_part_of_it() {
         let stored = Key::new("u", b"a", b"http://h/").store(0);
-        let (longer, bytes) = stored.with(b"behind");
-        assert!(longer.same(&stored) && bytes.ends_with(b"http://h/behind"));
+        let longer = stored.with(&[b"be", b"hind"]);
+        assert!(longer.same(&stored) && longer.behind() == b"behind" && stored.behind().is_empty());
         assert_eq!(longer.uri(), b"http://h/");
-        assert_eq!(Key::new("u", b"a", b"a").store(0).with(b"behind").0.uri(), b"a");
+        assert_eq!(longer.with(&[b"other"]).behind(), b"other");
+        assert_eq!(Key::new("u", b"a", b"a").store(0).with(&[b"behind"]).uri(), b"a");
     }
 
     #[test]

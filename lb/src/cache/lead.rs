@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::fields::{CACHE_TAG, tags};
 use super::filler::Filler;
 use super::flight::{Flight, Phase, Stored};
 use super::follow::Word;
@@ -18,7 +17,6 @@ use super::key::StoredKey;
 use super::marks::{self, Mark};
 use super::object::{Hit, Object};
 use super::policy::{Refusal, Rules, judge};
-use super::purge::tag_hash;
 use super::room::Charge;
 use super::shared::{Claim, Original};
 use super::status::Miss;
@@ -77,7 +75,7 @@ impl Lead {
     /// The same for another request than the one that it was made for.
     pub(super) fn of(mut self, request: &impl Fields) -> Self {
         if let Stored::This(object) = &self.stored
-            && !object.variant.matches(request)
+            && !object.variant().matches(request)
         {
             self.stored = Stored::Nothing;
         }
@@ -156,12 +154,6 @@ impl Lead {
         self.release_followers(Some(now.mono + marks::FAILED));
     }
 
-    pub(super) fn tags(&self, response: &impl Fields) -> Box<[u64]> {
-        tags(response.all(&CACHE_TAG))
-            .map(|tag| tag_hash(&self.cache.hashing, tag))
-            .collect()
-    }
-
     fn object(
         &self,
         request: &impl RequestHead,
@@ -177,10 +169,19 @@ impl Lead {
         if permit.length.is_some_and(|length| length > self.cache.max_object()) {
             return Err(Refusal::TooLarge);
         }
-        let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
-        let tags = self.tags(response);
+        let variant = Variant::of(permit.selector.clone(), request);
+        let tags = self.cache.tags(response);
         let began = self.flight.lock().began;
-        Ok(Object::new(response, permit, self.flight.key.clone(), variant, tags, began, now))
+        Ok(Object::new(
+            response,
+            permit,
+            &self.flight.key,
+            &variant,
+            tags,
+            began,
+            &self.cache.commons,
+            now,
+        ))
     }
 
     /// Lists the flight as one whose body arrives, unless what it brings must not be stored; then it goes on only for those who wait.
@@ -237,7 +238,7 @@ impl Lead {
         if self.cache.log().hits(object.began, &object.key, &object.tags) {
             return Some(Refusal::Purged);
         }
-        if object.declared().is_none() && shard.marks.get(&object.key, self.flight.authorized, now) == Some(Mark::TooLong) {
+        if object.length().is_none() && shard.marks.get(&object.key, self.flight.authorized, now) == Some(Mark::TooLong) {
             return Some(Refusal::TooLarge);
         }
         self.is_duplicate(shard, object, now).then_some(Refusal::Duplicate)
@@ -257,12 +258,12 @@ impl Lead {
     /// Whether somebody else has brought, or is bringing, what this one would store.
     fn is_duplicate(&self, shard: &Shard, object: &Object, now: Now) -> bool {
         let as_good = |other: &Object| {
-            other.variant.same(&object.variant)
+            other.variant().same(object.variant())
                 && (other.began > object.began || (self.alone && self.miss != Miss::Request && other.is_fresh(now)))
         };
         let flights = shard.flights.get(&object.key.hash).into_iter().flatten();
         let mut others = flights.filter(|flight| !Arc::ptr_eq(flight, &self.flight) && flight.key.same(&object.key));
-        shard.get(&object.key, &object.variant).is_some_and(|stored| as_good(stored))
+        shard.get(&object.key, object.variant()).is_some_and(|stored| as_good(stored))
             || others.any(|flight| matches!(&flight.lock().phase, Phase::Arriving(arriving) if as_good(arriving)))
     }
 

@@ -75,7 +75,7 @@ impl Cache {
         let stored = Stored::This(Arc::clone(object));
         let flight = Flight::new(key, ask.authorized, now.mono, self.next_number(), stored);
         let mut state = flight.lock();
-        state.expected = Some(object.variant.clone());
+        state.expected = Some(object.variant().to_owned());
         flight.list(shard, &mut state);
         drop(state);
         Some(Box::new(Lead::new(self, flight, Miss::Stale, false)))
@@ -140,11 +140,11 @@ impl Cache {
                     Use::Stale(_, why) => why == Why::WhileRevalidate,
                     Use::Ask(_) => false,
                 };
-                (object.shareable && object.variant.matches(request) && usable() && self.trusts(&object, now))
+                (object.shareable && object.variant().matches(request) && usable() && self.trusts(&object, now))
                     .then(|| Lookup::Stream(flight.reader(&mut state, &object, miss)))
             }
             Phase::Asked => {
-                let likely = state.expected.as_ref().is_none_or(|variant| variant.matches(request));
+                let likely = state.expected.as_ref().is_none_or(|variant| variant.view().matches(request));
                 (likely && flight.authorized == ask.authorized).then(|| {
                     let (sender, word) = oneshot::channel();
                     let id = state.next_id();

@@ -67,6 +67,7 @@
 mod buffer;
 pub mod cache_control;
 mod clock;
+mod common;
 mod conditional;
 pub mod demands;
 mod evict;
@@ -92,6 +93,7 @@ mod shared;
 mod stand_in;
 mod status;
 mod store;
+mod stored_head;
 pub mod unkeyed;
 mod uses;
 mod validate;
@@ -103,7 +105,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -122,14 +123,15 @@ pub use portion::Portion;
 pub use purge::Purge;
 pub use shared::{Asking, Counts, Settled, Standing, Waiting};
 pub use status::{CACHE_STATUS, Miss, Status};
+pub use stored_head::StoredHead;
 pub use validate::{Conditions, Validated};
 
-use purge::{Log, Strength, Target};
+use common::Commons;
+use purge::{Log, Strength, Target, tag_hash};
 use room::Room;
 use s3fifo::Sums;
 use shared::Shared;
-use store::{Found, Removed, Shard};
-use vary::Selector;
+use store::{Removed, Shard};
 
 use crate::exchange::head::Fields;
 
@@ -137,8 +139,6 @@ use crate::exchange::head::Fields;
 const SHARDS: u64 = 64;
 /// What a shard should have at least, for its queues to tell one object from another.
 const SHARD: u64 = 1 << 20;
-/// Lists of names in `Vary` that are shared; an origin has a handful.
-const SELECTORS: usize = 1024;
 
 /// The cache. One for the process; it outlives reloads.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ pub struct Cache {
     number: AtomicU64,
     log: Mutex<Log>,
     /// One of each, so that objects share them.
-    selectors: Mutex<HashSet<Selector, RandomState>>,
+    commons: Commons,
     /// What other `lb` hear of it.
     shared: Shared,
 }
@@ -200,7 +200,7 @@ impl Cache {
             hands: [AtomicUsize::new(0), AtomicUsize::new(0)],
             number: AtomicU64::new(0),
             log: Mutex::new(Log::new(hashing.clone())),
-            selectors: Mutex::new(HashSet::with_hasher(hashing.clone())),
+            commons: Commons::new(hashing.clone()),
             shared: Shared::new(&hashing),
             hashing,
         })
@@ -233,7 +233,7 @@ impl Cache {
     fn holds(&self, object: &Arc<Object>) -> bool {
         let shard = self.shard(object.key.hash);
         shard
-            .get(&object.key, &object.variant)
+            .get(&object.key, object.variant())
             .is_some_and(|stored| Arc::ptr_eq(stored, object))
     }
 
@@ -258,17 +258,6 @@ impl Cache {
     /// stored responses that were here. What is arriving is not kept.
     pub fn soften(&self, purge: &Purge<'_>) -> u64 {
         self.everywhere(purge, Strength::Soft)
-    }
-
-    /// The origin has answered a `HEAD` of which nothing was served from the store: what is stored for the request counts as stale if it is something
-    /// else by its entity tag, date or length (RFC 9111 §4.3.5).
-    pub fn compare(&self, key: &Key<'_>, request: &impl Fields, answer: &impl Fields) {
-        let hash = self.hashing.hash_one(key);
-        if let Found::Object(object) = self.shard(hash).find(hash, key, request)
-            && object.differs(answer)
-        {
-            object.mark_stale();
-        }
     }
 
     fn everywhere(&self, purge: &Purge<'_>, strength: Strength) -> u64 {
@@ -326,23 +315,18 @@ impl Cache {
         count
     }
 
-    /// The same selector in the one piece of memory that all objects with it share.
-    fn one_of(&self, selector: Selector) -> Selector {
-        let mut known = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(&selector) {
-            return known.clone();
-        }
-        if known.len() < SELECTORS {
-            known.insert(selector.clone());
-        }
-        selector
+    fn tags(&self, response: &impl Fields) -> Box<[u64]> {
+        let field = CACHE_TAG;
+        let tags = fields::tags(response.all(&field));
+        tags.map(|tag| tag_hash(&self.hashing, tag)).collect()
     }
 
     fn max_object(&self) -> u64 {
         self.max_object.load(Ordering::Relaxed)
     }
 
-    fn next_number(&self) -> u64 {
+    /// A place in the order of fetches and purges, behind all others.
+    pub fn next_number(&self) -> u64 {
         self.number.fetch_add(1, Ordering::AcqRel) + 1
     }
 

@@ -1,35 +1,42 @@
 //! A response as it is kept.
 //!
-//! Everything a hit needs is made once, when the response is stored: the fields that are sent on, all values in one piece of memory, without
-//! what belongs to one connection or is made anew for each client; the length; the body as one or a few [`Bytes`]. A hit clones an [`Arc`] and
-//! copies nothing.
+//! Everything a hit needs is made once, when the response is stored: its lines as HTTP/1.1 has them, without what belongs to one connection or is
+//! made anew for each client; the body as one or a few [`Bytes`]. A hit clones an [`Arc`] and copies nothing.
 //!
 //! An object is made from an answer's head and gets its body when the last byte has come, so that those who read along have the head at once.
+//! It takes few allocations and little memory: behind the bytes of its key stand those of its variant and of its head, except for what it shares with
+//! others ([`super::common`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::{ETAG, LAST_MODIFIED};
 
 use super::clock::Now;
+use super::common::{Common, Commons, is_alike};
 use super::demands::Demands;
 use super::fields::kept;
 use super::freshness::{Freshness, Grace, Use, Why, judge_use};
 use super::key::StoredKey;
 use super::policy::Permit;
-use super::vary::Variant;
-use crate::engine::h1::Prepared;
+use super::stored_head::StoredHead;
+use super::vary::{Variant, VariantRef};
+use crate::engine::h1::{Lines, Rendered};
 use crate::exchange::head::ResponseHead;
 
-/// What the tables, the queues and the allocator take for one object beside what is counted byte by byte.
-const BOOKKEEPING: usize = 256;
+/// What the tables and the queues take for one object.
+const BOOKKEEPING: usize = 128;
 /// What they take for each of its tags.
 const TAG: usize = 48;
-/// What a piece of a body costs beside its bytes.
+/// What the pieces of a body cost beside their bytes, each.
 pub(super) const PIECE: usize = 64;
+/// What a body costs beside its bytes that is one piece: the count of those who have it.
+const ONE_PIECE: usize = 32;
+/// The length is not known yet.
+const UNKNOWN: u64 = u64::MAX;
 
 /// A response as it is kept. What a look-up reads comes first, so that it reads few lines of memory.
 #[derive(Debug)]
@@ -40,95 +47,102 @@ pub struct Object {
     hits: AtomicU8,
     /// It counts as stale, however young it is.
     marked: AtomicBool,
-    pub(super) variant: Variant,
+    /// Those who ask while it arrives may have it.
+    pub(super) shareable: bool,
+    /// Its key, and behind it: its variant's values, its own lines, and the table of where these stand.
+    pub(super) key: StoredKey,
+    common: Arc<Common>,
+    variant: u64,
+    /// Where in the bytes behind the key the values end, and where the lines do.
+    values: u32,
+    lines: u32,
     /// When its fetch began, in the cache's own order of fetches and purges.
     pub(super) began: u64,
-    pub(super) key: StoredKey,
     pub(super) grace: Grace,
     /// Milliseconds after its receipt at which the origin may be asked again in the background, twice; and one more if it failed when it was asked last.
     asked_again: AtomicU64,
-    /// Those who ask while it arrives may have it.
-    pub(super) shareable: bool,
+    /// Of the body: known once that is whole, and before where the origin told it.
+    length: AtomicU64,
+    body: OnceLock<Body>,
     /// Hashes of its tags.
     pub(super) tags: Box<[u64]>,
-    status: StatusCode,
-    fields: Box<[(HeaderName, HeaderValue)]>,
-    /// Bytes that `fields` point to.
-    text: usize,
-    declared: Option<u64>,
-    body: OnceLock<Body>,
 }
 
-/// A whole body, and what is rendered from head and length together.
+/// A whole body.
 #[derive(Debug)]
-pub(super) struct Body {
-    chunks: Chunks,
-    length: u64,
-    content_length: HeaderValue,
-    prepared: Prepared,
-}
-
-#[derive(Debug)]
-enum Chunks {
+pub(super) enum Body {
     One(Bytes),
     Many(Box<[Bytes]>),
 }
 
 impl Body {
-    pub(super) fn new(object: &Object, mut pieces: Vec<Bytes>) -> Self {
-        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let chunks = match pieces.pop() {
-            Some(piece) if pieces.is_empty() => Chunks::One(piece),
+    pub(super) fn new(mut pieces: Vec<Bytes>) -> Self {
+        let body = match pieces.pop() {
+            Some(piece) if pieces.is_empty() => Self::One(piece),
             Some(piece) => {
                 pieces.push(piece);
-                Chunks::Many(pieces.into())
+                Self::Many(pieces.into())
             }
-            None => Chunks::Many(Box::default()),
-        };
-        let content_length = number(length);
-        let length_field = (object.status != StatusCode::NO_CONTENT).then_some((&CONTENT_LENGTH, &content_length));
-        let fields = object.fields.iter().map(|(name, value)| (name, value)).chain(length_field);
-        let body = Self {
-            prepared: Prepared::new(object.status, fields),
-            chunks,
-            length,
-            content_length,
+            None => Self::Many(Box::default()),
         };
         // The first clone of a `Bytes` allocates what the later ones share: better now than on a hit.
-        body.chunks().iter().for_each(|chunk| drop(chunk.clone()));
-        drop(body.content_length.clone());
+        body.pieces().iter().for_each(|piece| drop(piece.clone()));
         body
     }
 
-    pub(super) fn chunks(&self) -> &[Bytes] {
-        match &self.chunks {
-            Chunks::One(chunk) => std::slice::from_ref(chunk),
-            Chunks::Many(chunks) => chunks,
+    pub(super) fn pieces(&self) -> &[Bytes] {
+        match self {
+            Self::One(piece) => std::slice::from_ref(piece),
+            Self::Many(pieces) => pieces,
         }
+    }
+
+    fn length(&self) -> u64 {
+        self.pieces().iter().map(|piece| piece.len() as u64).sum()
     }
 
     /// Bytes of memory.
     pub(super) fn size(&self) -> u64 {
-        let chunks: u64 = self.chunks().iter().map(|chunk| (chunk.len() + PIECE) as u64).sum();
-        chunks + self.prepared.size()
+        let each = match self {
+            Self::One(_) => ONE_PIECE,
+            Self::Many(_) => PIECE,
+        };
+        self.pieces().iter().map(|piece| (allocated(piece.len()) + each) as u64).sum()
     }
 }
 
+/// What an allocation of that many bytes takes: mimalloc has four classes of sizes between each power of two and the next, and of the pages at the end
+/// of a large one it uses what it needs.
+fn allocated(bytes: usize) -> usize {
+    let step = (bytes.next_power_of_two() / 8).clamp(16, 4096);
+    bytes.next_multiple_of(step)
+}
+
 impl Object {
+    #[expect(clippy::too_many_arguments, reason = "all that becomes one")]
     pub(super) fn new(
         response: &impl ResponseHead,
         permit: Permit,
-        key: StoredKey,
-        variant: Variant,
+        key: &StoredKey,
+        variant: &Variant,
         tags: Box<[u64]>,
         began: u64,
+        commons: &Commons,
         now: Now,
     ) -> Self {
-        let (fields, text) = kept(response, &permit.hidden, now);
-        let (key, variant) = variant.beside(&key);
+        let (mut alike, mut own) = (Rendered::default(), Rendered::default());
+        kept(response, &permit.hidden, now, |name, value| {
+            if is_alike(name) { &mut alike } else { &mut own }.add(name, value);
+        });
+        let variant = variant.view();
+        let values = variant.values().len();
         Self {
-            key,
-            variant,
+            key: key.with(&[variant.values(), own.text(), own.table()]),
+            common: commons.one_of(Common::new(variant.selector().clone(), response.status(), alike)),
+            variant: variant.hash(),
+            // Both are parts of a request's head and of an answer's, which are far shorter than 4 GiB.
+            values: values as u32,
+            lines: (values + own.text().len()) as u32,
             freshness: permit.freshness,
             grace: permit.grace,
             shareable: permit.shareable,
@@ -137,38 +151,39 @@ impl Object {
             hits: AtomicU8::new(0),
             marked: AtomicBool::new(false),
             asked_again: AtomicU64::new(0),
-            status: response.status(),
-            fields,
-            text,
-            declared: permit.length,
+            length: AtomicU64::new(permit.length.unwrap_or(UNKNOWN)),
             body: OnceLock::new(),
         }
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.common.status
     }
 
-    /// The fields to send, without `Content-Length` and `Age`.
-    pub fn fields(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.fields
+    /// The head to send, without `Content-Length` and `Age`.
+    pub fn head(&self) -> StoredHead<'_> {
+        let (text, table) = self.key.behind().split_at(self.lines as usize);
+        StoredHead::new(&self.common, Lines::rendered(&text[self.values as usize..], table))
     }
 
-    /// The body's length: known once the body is whole, and before where the origin told it.
-    pub fn length(&self) -> Option<u64> {
-        self.body.get().map(|body| body.length).or(self.declared)
-    }
-
-    /// `Content-Length`, unless it is not known yet or the status has none (RFC 9110 §8.6).
-    pub fn content_length(&self) -> Option<HeaderValue> {
-        if self.status == StatusCode::NO_CONTENT {
-            return None;
+    /// Which variant of its key it is.
+    pub(super) fn variant(&self) -> VariantRef<'_> {
+        VariantRef {
+            selector: &self.common.selector,
+            hash: self.variant,
+            values: &self.key.behind()[..self.values as usize],
         }
-        self.body
-            .get()
-            .map(|body| body.content_length.clone())
-            .or_else(|| self.declared.map(number))
+    }
+
+    /// The body's length in bytes: known once the body is whole, and before where the origin told it.
+    pub fn length(&self) -> Option<u64> {
+        Some(self.length.load(Ordering::Relaxed)).filter(|&length| length != UNKNOWN)
+    }
+
+    /// What `Content-Length` says, unless it is not known yet or the status has none (RFC 9110 §8.6).
+    pub fn content_length(&self) -> Option<u64> {
+        self.length().filter(|_| self.status() != StatusCode::NO_CONTENT)
     }
 
     /// From now on it counts as stale: it is served as what is stale is, and a fetch that brings it anew makes it fresh.
@@ -219,17 +234,13 @@ impl Object {
     }
 
     /// Its entity tag.
-    pub(super) fn etag(&self) -> Option<&HeaderValue> {
-        self.field(&ETAG)
+    pub(super) fn etag(&self) -> Option<&[u8]> {
+        self.head().own().values(&ETAG).next()
     }
 
     /// When it was last modified, as the origin wrote it.
-    pub(super) fn last_modified(&self) -> Option<&HeaderValue> {
-        self.field(&LAST_MODIFIED)
-    }
-
-    fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    pub(super) fn last_modified(&self) -> Option<&[u8]> {
+        self.head().own().values(&LAST_MODIFIED).next()
     }
 
     /// The age in whole seconds, for `Age`.
@@ -239,7 +250,7 @@ impl Object {
 
     /// The body, in order; empty while it is still arriving.
     pub(super) fn chunks(&self) -> &[Bytes] {
-        self.body.get().map(Body::chunks).unwrap_or_default()
+        self.body.get().map(Body::pieces).unwrap_or_default()
     }
 
     /// The body in one piece.
@@ -257,16 +268,13 @@ impl Object {
         (self.shareable && !self.is_marked() && !left.is_zero()).then_some(left)
     }
 
-    pub(super) fn declared(&self) -> Option<u64> {
-        self.declared
-    }
-
     pub(super) fn is_whole(&self) -> bool {
         self.body.get().is_some()
     }
 
     /// Gives it its body, once.
     pub(super) fn complete(&self, body: Body) {
+        self.length.store(body.length(), Ordering::Relaxed);
         // A second body cannot come: there is one filler, and finishing consumes it.
         let _ = self.body.set(body);
     }
@@ -294,11 +302,11 @@ impl Object {
 
     /// Bytes of memory, without the body.
     pub(super) fn head_size(&self) -> u64 {
-        let parts = size_of::<Self>()
-            + self.key.size()
-            + size_of_val(&*self.fields)
-            + self.text
+        let counts = 2 * size_of::<usize>();
+        let parts = allocated(size_of::<Self>() + counts)
+            + allocated(self.key.size())
             + self.tags.len() * (size_of::<u64>() + TAG)
+            + self.common.size()
             + BOOKKEEPING;
         parts as u64
     }
@@ -369,11 +377,6 @@ impl Hit {
         self.object.chunks()
     }
 
-    /// The head as HTTP/1.1 has it, with everything but what belongs to one answer alone.
-    pub fn prepared(&self) -> Option<&Prepared> {
-        self.object.body.get().map(|body| &body.prepared)
-    }
-
     /// Seconds.
     pub fn age(&self) -> u64 {
         self.age
@@ -385,8 +388,29 @@ impl Hit {
     }
 }
 
-/// A number as a field's value, in one allocation.
-fn number(number: u64) -> HeaderValue {
-    // Digits are always a value; the other way of making one takes an allocation more.
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or_else(|_| HeaderValue::from(number))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_small() {
+        // With the two counts of its `Arc`, a class of the allocator's.
+        assert!(size_of::<Object>() <= 208, "{}", size_of::<Object>());
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_allocator() {
+        for (bytes, taken) in [
+            (0, 0),
+            (1, 16),
+            (100, 112),
+            (208, 224),
+            (1024, 1024),
+            (1025, 1280),
+            (1300, 1536),
+            (100_000, 102_400),
+        ] {
+            assert_eq!(allocated(bytes), taken, "{bytes}");
+        }
+    }
 }

@@ -10,12 +10,12 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE,
     SET_COOKIE,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use super::conditional::{is_current, not_modified};
 use super::object::Object;
 use super::range::{self, Asked};
-use crate::exchange::head::{Editor, RequestHead};
+use crate::exchange::head::{Editor, Fields, RequestHead};
 
 /// What is sent of a stored response.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Portion {
         if said.nothing || !object.status().is_success() {
             return Self::Whole;
         }
-        if not_modified(request, object.fields()) {
+        if not_modified(request, &object.head()) {
             return Self::NotModified;
         }
         let length = object.length().filter(|_| object.is_whole());
@@ -65,7 +65,7 @@ impl Portion {
         let (Some(line), None) = (lines.next(), lines.next()) else {
             return Self::Whole;
         };
-        if !is_current(request, object.fields()) {
+        if !is_current(request, &object.head()) {
             return Self::Whole;
         }
         match range::read(line, length) {
@@ -96,13 +96,13 @@ impl Portion {
         match self {
             Self::Whole => {
                 if let Some(length) = object.content_length() {
-                    out.set(&CONTENT_LENGTH, length);
+                    out.put_text(&CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
                 }
             }
             Self::NotModified => {
                 METADATA.iter().for_each(|name| out.remove(name));
                 // §15.4.5: of the validators the better one is enough.
-                if object.fields().iter().any(|(name, _)| name == ETAG) {
+                if object.etag().is_some() {
                     out.remove(&LAST_MODIFIED);
                 }
             }
@@ -178,7 +178,8 @@ impl Multipart {
     fn new(parts: Vec<Range<u64>>, object: &Object, length: u64) -> Self {
         // Long enough that no body has it but by intent, and nobody knows it before.
         let boundary = format!("{:032x}", rand::random::<u128>());
-        let kind = object.fields().iter().find(|(name, _)| name == CONTENT_TYPE).map(|(_, kind)| kind);
+        let head = object.head();
+        let kind = head.get(&CONTENT_TYPE);
         let mut heads: Vec<Bytes> = parts.iter().map(|part| part_head(&boundary, kind, part, length)).collect();
         heads.push(format!("\r\n--{boundary}--\r\n").into());
         Self { parts, boundary, heads }
@@ -200,11 +201,11 @@ impl Multipart {
     }
 }
 
-fn part_head(boundary: &str, kind: Option<&HeaderValue>, part: &Range<u64>, length: u64) -> Bytes {
+fn part_head(boundary: &str, kind: Option<&[u8]>, part: &Range<u64>, length: u64) -> Bytes {
     let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
     if let Some(kind) = kind {
         head.extend_from_slice(b"Content-Type: ");
-        head.extend_from_slice(kind.as_bytes());
+        head.extend_from_slice(kind);
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(format!("Content-Range: bytes {}-{}/{length}\r\n\r\n", part.start, part.end - 1).as_bytes());

@@ -64,7 +64,8 @@ pub(super) enum Step {
     Evict(u32),
 }
 
-/// A shard's queues. Objects are known by the number of their node, which stays the same until they are removed.
+/// A shard's queues. Objects are known by the number of their node, which stays the same until they are removed. They are whole, so that their
+/// size stays the same, too.
 #[derive(Debug)]
 pub(super) struct Queues {
     sums: Arc<Sums>,
@@ -78,10 +79,15 @@ pub(super) struct Queues {
 #[derive(Debug)]
 struct Node {
     object: Option<Arc<Object>>,
-    size: u64,
     queue: Queue,
     older: u32,
     newer: u32,
+}
+
+impl Node {
+    fn size(&self) -> u64 {
+        self.object.as_ref().map_or(0, |object| object.size())
+    }
 }
 
 #[derive(Debug)]
@@ -110,8 +116,8 @@ impl Queues {
         self.nodes.len() - self.free.len()
     }
 
-    /// Adds an object of that size; returns its number.
-    pub(super) fn insert(&mut self, object: Arc<Object>, size: u64) -> u32 {
+    /// Adds a whole object; returns its number.
+    pub(super) fn insert(&mut self, object: Arc<Object>) -> u32 {
         let queue = if self.ghosts.remove(fingerprint(&object)) {
             Queue::Main
         } else {
@@ -119,7 +125,6 @@ impl Queues {
         };
         let node = Node {
             object: Some(object),
-            size,
             queue,
             older: NONE,
             newer: NONE,
@@ -139,23 +144,22 @@ impl Queues {
     }
 
     /// Exchanges an object for a newer one of the same key and variant, which keeps place and popularity.
-    pub(super) fn replace(&mut self, number: u32, object: Arc<Object>, size: u64) -> Option<(Arc<Object>, u64)> {
+    pub(super) fn replace(&mut self, number: u32, object: Arc<Object>) -> Option<Arc<Object>> {
         let node = &mut self.nodes[number as usize];
-        let sum = self.sums.of(node.queue);
-        sum.fetch_add(size, Ordering::Relaxed);
-        sum.fetch_sub(node.size, Ordering::Relaxed);
-        let size = std::mem::replace(&mut node.size, size);
         let old = node.object.replace(Arc::clone(&object))?;
         object.set_hits(old.hits());
-        Some((old, size))
+        let sum = self.sums.of(node.queue);
+        sum.fetch_add(object.size(), Ordering::Relaxed);
+        sum.fetch_sub(old.size(), Ordering::Relaxed);
+        Some(old)
     }
 
     /// Takes an object out.
-    pub(super) fn remove(&mut self, number: u32) -> Option<(Arc<Object>, u64)> {
-        let object = self.nodes.get_mut(number as usize)?.object.take()?;
+    pub(super) fn remove(&mut self, number: u32) -> Option<Arc<Object>> {
+        self.get(number)?;
         self.unlink(number);
         self.free.push(number);
-        Some((object, self.nodes[number as usize].size))
+        self.nodes[number as usize].object.take()
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Arc<Object>> {
@@ -224,14 +228,13 @@ impl Queues {
         }
         let node = &mut self.nodes[number as usize];
         (node.queue, node.older, node.newer) = (queue, older, NONE);
-        self.sums.of(queue).fetch_add(node.size, Ordering::Relaxed);
+        self.sums.of(queue).fetch_add(node.size(), Ordering::Relaxed);
     }
 
     fn unlink(&mut self, number: u32) {
-        let Node {
-            queue, older, newer, size, ..
-        } = self.nodes[number as usize];
-        self.sums.of(queue).fetch_sub(size, Ordering::Relaxed);
+        let node = &self.nodes[number as usize];
+        let Node { queue, older, newer, .. } = *node;
+        self.sums.of(queue).fetch_sub(node.size(), Ordering::Relaxed);
         match older {
             NONE => self.list(queue).oldest = newer,
             older => self.nodes[older as usize].newer = newer,
@@ -245,7 +248,7 @@ impl Queues {
 
 /// What stays of an object that is gone. Two objects of one fingerprint only share a chance.
 fn fingerprint(object: &Object) -> u64 {
-    object.key.hash ^ object.variant.hash().rotate_left(32)
+    object.key.hash ^ object.variant().hash().rotate_left(32)
 }
 
 #[derive(Debug, Default)]

@@ -40,7 +40,7 @@ impl Lead {
     fn is_purged(&self, object: &Arc<Object>) -> bool {
         let shard = self.cache.shard(object.key.hash);
         let there = shard
-            .get(&object.key, &object.variant)
+            .get(&object.key, object.variant())
             .is_some_and(|stored| Arc::ptr_eq(stored, object));
         !there && self.cache.log().hits(object.began, &object.key, &object.tags)
     }

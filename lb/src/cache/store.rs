@@ -18,7 +18,7 @@ use super::object::Object;
 use super::purge::Target;
 use super::s3fifo::{Queue, Queues, Step, Sums};
 use super::uses::Uses;
-use super::vary::{Selector, Variant};
+use super::vary::{Selector, VariantRef};
 use crate::exchange::head::Fields;
 
 /// Variants of one key; the oldest goes first. More than that is a `Vary` on something that nobody shares.
@@ -40,7 +40,7 @@ pub(super) struct Shard {
 /// The variants of one key.
 #[derive(Debug)]
 struct Entries {
-    /// Here as well as in each object, so that its bytes and the object's are fetched at the same time.
+    /// That of the first, here too so that its bytes and the object's are fetched at the same time.
     key: StoredKey,
     first: Resident,
     /// Hardly ever there, so that it costs a pointer.
@@ -74,9 +74,9 @@ pub(super) struct Removed {
 }
 
 impl Removed {
-    fn push(&mut self, (object, size): (Arc<Object>, u64)) {
+    fn push(&mut self, object: Arc<Object>) {
+        self.bytes += object.size();
         self.objects.push(object);
-        self.bytes += size;
     }
 }
 
@@ -98,6 +98,7 @@ impl Entries {
         let Some(more) = &mut self.more else { return };
         if self.first.number == number {
             self.first = more.swap_remove(0);
+            self.key = self.first.object.key.clone();
         } else {
             more.retain(|resident| resident.number != number);
         }
@@ -109,18 +110,18 @@ impl Entries {
     /// The variant that a request belongs to (RFC 9111 §4.1): one with `Vary` before one without, then the one fetched last.
     fn select(&self, request: &impl Fields) -> Option<&Arc<Object>> {
         if self.more.is_none() {
-            return Some(&self.first.object).filter(|object| object.variant.matches(request));
+            return Some(&self.first.object).filter(|object| object.variant().matches(request));
         }
         let mut asked: Option<(&Selector, u64)> = None;
         let matching = self.iter().map(|resident| &resident.object).filter(|object| {
-            let variant = &object.variant;
+            let variant = object.variant();
             let hash = match asked {
                 Some((selector, hash)) if selector == variant.selector() => hash,
                 _ => asked.insert((variant.selector(), variant.selector().hash(request))).1,
             };
             hash == variant.hash() && variant.matches(request)
         });
-        matching.max_by_key(|object| (!object.variant.selector().is_empty(), object.began))
+        matching.max_by_key(|object| (!object.variant().selector().is_empty(), object.began))
     }
 }
 
@@ -147,12 +148,12 @@ impl Shard {
     }
 
     /// What is stored under a key for a variant.
-    pub(super) fn get(&self, key: &StoredKey, variant: &Variant) -> Option<&Arc<Object>> {
+    pub(super) fn get(&self, key: &StoredKey, variant: VariantRef<'_>) -> Option<&Arc<Object>> {
         let entries = self.table.find(key.hash, |entries| entries.is(key))?;
         entries
             .iter()
             .map(|resident| &resident.object)
-            .find(|object| object.variant.same(variant))
+            .find(|object| object.variant().same(variant))
     }
 
     /// Every variant under a key.
@@ -184,19 +185,19 @@ impl Shard {
         let varying = entries
             .iter()
             .map(|resident| &resident.object)
-            .filter(|object| !object.variant.selector().is_empty());
+            .filter(|object| !object.variant().selector().is_empty());
         varying
             .max_by_key(|object| object.began)
-            .map(|object| object.variant.selector().clone())
+            .map(|object| object.variant().selector().clone())
     }
 
     /// Stores a whole object of that size, in the place of an older one of its variant. `None`: one that was fetched later is there.
-    pub(super) fn insert(&mut self, object: &Arc<Object>, size: u64) -> Option<Removed> {
+    pub(super) fn insert(&mut self, object: &Arc<Object>) -> Option<Removed> {
         let mut removed = Removed::default();
         let Self { table, queues, tags, .. } = self;
         let number = match table.entry(object.key.hash, |entries| entries.is(&object.key), |entries| entries.key.hash) {
             Entry::Vacant(vacant) => {
-                let number = queues.insert(Arc::clone(object), size);
+                let number = queues.insert(Arc::clone(object));
                 let first = Resident {
                     object: Arc::clone(object),
                     number,
@@ -213,7 +214,7 @@ impl Shard {
                 let more = entries.more.iter_mut().flat_map(|more| more.iter_mut());
                 let mut same = std::iter::once(&mut entries.first)
                     .chain(more)
-                    .filter(|old| old.object.variant.same(&object.variant));
+                    .filter(|old| old.object.variant().same(object.variant()));
                 if let Some(old) = same.next() {
                     if old.object.began > object.began {
                         return None;
@@ -221,12 +222,14 @@ impl Shard {
                     for &tag in &old.object.tags {
                         tags.remove(&(tag, old.number));
                     }
-                    removed.objects.push(std::mem::replace(&mut old.object, Arc::clone(object)));
-                    let replaced = queues.replace(old.number, Arc::clone(object), size);
-                    removed.bytes += replaced.map_or(0, |(_, size)| size);
-                    old.number
+                    let number = old.number;
+                    queues.replace(number, Arc::clone(object));
+                    removed.push(std::mem::replace(&mut old.object, Arc::clone(object)));
+                    // Behind the bytes of an object's key stand those of its head, of which the old ones are to go.
+                    entries.key = entries.first.object.key.clone();
+                    number
                 } else {
-                    let number = queues.insert(Arc::clone(object), size);
+                    let number = queues.insert(Arc::clone(object));
                     entries.add(Resident {
                         object: Arc::clone(object),
                         number,
@@ -256,8 +259,8 @@ impl Shard {
     }
 
     /// Takes an object out of everything.
-    fn remove(&mut self, number: u32) -> Option<(Arc<Object>, u64)> {
-        let (object, size) = self.queues.remove(number)?;
+    fn remove(&mut self, number: u32) -> Option<Arc<Object>> {
+        let object = self.queues.remove(number)?;
         for &tag in &object.tags {
             self.tags.remove(&(tag, number));
         }
@@ -267,7 +270,7 @@ impl Shard {
                 None => drop(entry.remove()),
             }
         }
-        Some((object, size))
+        Some(object)
     }
 
     /// The numbers of what a purge is about.

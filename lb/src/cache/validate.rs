@@ -5,6 +5,8 @@
 //! anew: with the fields of the 304 in place of its own of the same names (§3.2), judged as if it had just come with them, and with the body
 //! that is there, of which nothing is copied. A 304 that is about nothing that was asked for helps nobody; then the origin is asked again, without
 //! conditions.
+//!
+//! The head that answers a `HEAD` says as much as a 304, if it bears a validator of what is stored (§4.3.5).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,25 +23,28 @@ use super::freshness::{Freshness, Grace};
 use super::lead::Lead;
 use super::marks;
 use super::object::{Body, Hit, Object};
-use super::policy::{Permit, Rules, judge};
+use super::policy::{Permit, Refusal, Rules, judge};
 use super::room::Charge;
-use super::store::Removed;
+use super::store::{Found, Removed, Shard};
 use super::vary::Variant;
-use super::{Now, http_date};
+use super::{Cache, Key, Now, http_date};
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
 
 impl Object {
+    /// Whether another answer bears its entity tag or its date.
+    fn is_named_by(&self, answer: &impl Fields) -> bool {
+        let same = |name: &HeaderName, own: Option<&[u8]>| own.is_some() && own == answer.get(name).map(<[u8]>::trim_ascii);
+        same(&ETAG, self.etag()) || same(&LAST_MODIFIED, self.last_modified())
+    }
+
     /// Whether the head of another answer is that of another representation: by what both say of it (RFC 9111 §4.3.5).
-    pub(super) fn differs(&self, answer: &impl Fields) -> bool {
-        let length = self.content_length();
-        let own = [
-            (ETAG, self.etag()),
-            (LAST_MODIFIED, self.last_modified()),
-            (CONTENT_LENGTH, length.as_ref()),
-        ];
+    fn differs(&self, answer: &impl Fields) -> bool {
+        let mut digits = itoa::Buffer::new();
+        let length = self.content_length().map(|length| digits.format(length).as_bytes());
+        let own = [(ETAG, self.etag()), (LAST_MODIFIED, self.last_modified()), (CONTENT_LENGTH, length)];
         own.iter().any(|(name, own)| {
             let both = own.zip(answer.get(name));
-            both.is_some_and(|(own, theirs)| own.as_bytes() != theirs.trim_ascii())
+            both.is_some_and(|(own, theirs)| own != theirs.trim_ascii())
         })
     }
 }
@@ -54,13 +59,9 @@ pub struct Conditions {
 impl Conditions {
     /// About these; `None`: none of them has a validator.
     fn about(stored: &Stored) -> Option<Self> {
-        let tags: Vec<&[u8]> = stored
-            .objects()
-            .iter()
-            .filter_map(|object| Some(object.etag()?.as_bytes()))
-            .collect();
+        let tags: Vec<&[u8]> = stored.objects().iter().filter_map(|object| object.etag()).collect();
         let since = match stored {
-            Stored::This(object) => object.last_modified().cloned(),
+            Stored::This(object) => object.last_modified().and_then(|date| HeaderValue::from_bytes(date).ok()),
             Stored::Nothing | Stored::Variants(_) => None,
         };
         let tags = match tags.is_empty() {
@@ -108,10 +109,7 @@ impl Lead {
             self.stored = Stored::Nothing;
             return Validated::AskAgain(self);
         };
-        let merged = Merged {
-            status: stored.status(),
-            fields: merged(&stored, response),
-        };
+        let merged = Merged::of(&stored, response);
         Validated::Right(self.freshen(&stored, request, (response, &merged), rules, (requested, now)))
     }
 }
@@ -129,34 +127,99 @@ impl Lead {
         let judged = judge(request, merged, rules, requested, now);
         let kept = judged.is_ok();
         let permit = judged.unwrap_or_else(|_| for_one_client(stored, now));
-        let variant = Variant::of(self.cache.one_of(permit.selector.clone()), request);
+        let (cache, key) = (Arc::clone(&self.cache), self.flight.key.clone());
+        let began = self.flight.lock().began;
+        let object = cache.renewed(stored, request, (response, merged), permit, (began, now));
+        let charge = kept.then(|| cache.charged(&object)).flatten();
+        let hit = Hit::new(&object);
+        let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
+        let shared = object.shareable.then_some(&hit);
+        self.end(mark, shared, |shard| match charge {
+            _ if !kept => shard.take(stored),
+            Some(charge) if !cache.log().hits(began, &key, &object.tags) => cache.put_renewed(shard, &object, charge),
+            _ => Removed::default(),
+        });
+        hit
+    }
+}
+
+impl Cache {
+    /// What is stored, with another head.
+    fn renewed(
+        &self,
+        stored: &Object,
+        request: &impl Fields,
+        (response, merged): (&impl Fields, &impl ResponseHead),
+        permit: Permit,
+        (began, now): (u64, Now),
+    ) -> Arc<Object> {
+        let variant = Variant::of(permit.selector.clone(), request);
         let tags = match response.get(&CACHE_TAG) {
             Some(_) => self.tags(response),
             None => stored.tags.clone(),
         };
-        let began = self.flight.lock().began;
-        let object = Arc::new(Object::new(merged, permit, self.flight.key.clone(), variant, tags, began, now));
-        let body = Body::new(&object, stored.chunks().to_vec());
-        let size = object.head_size() + body.size();
-        object.complete(body);
-        let mut charge = (kept && self.cache.make_room(size)).then(|| Charge::new(&self.cache.room, size));
-        let (cache, key) = (Arc::clone(&self.cache), self.flight.key.clone());
-        let hit = Hit::new(&object);
-        let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
-        let shared = object.shareable.then_some(&hit);
-        self.end(mark, shared, |shard| match &mut charge {
-            _ if !kept => shard.take(stored),
-            Some(charge) if !cache.log().hits(began, &key, &object.tags) => match shard.insert(&object, size) {
-                Some(removed) => {
-                    charge.settle();
-                    cache.objects.fetch_add(1, Ordering::Relaxed);
-                    removed
-                }
-                None => Removed::default(),
-            },
-            _ => Removed::default(),
-        });
-        hit
+        let object = Object::new(merged, permit, &stored.key, &variant, tags, began, &self.commons, now);
+        object.complete(Body::new(stored.chunks().to_vec()));
+        Arc::new(object)
+    }
+
+    /// Room for it, if there is.
+    fn charged(&self, object: &Object) -> Option<Charge> {
+        let size = object.size();
+        self.make_room(size).then(|| Charge::new(&self.room, size))
+    }
+
+    /// Stores it, unless something newer is there.
+    fn put_renewed(&self, shard: &mut Shard, object: &Arc<Object>, mut charge: Charge) -> Removed {
+        let Some(removed) = shard.insert(object) else {
+            return Removed::default();
+        };
+        charge.settle();
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        removed
+    }
+
+    /// The origin has answered a `HEAD` with 200, of which nothing was served from the store. What is stored for the request is renewed by that head if
+    /// it is the same by a validator; if it is something else by its entity tag, date or length, it counts as stale (RFC 9111 §4.3.5). `began` is
+    /// [`Cache::next_number`] of when it was looked for, `requested` when the origin was asked.
+    pub fn head_answered(
+        &self,
+        key: &Key<'_>,
+        request: &impl RequestHead,
+        response: &impl ResponseHead,
+        rules: &Rules,
+        (began, requested, now): (u64, Instant, Now),
+    ) {
+        let hash = self.hashing.hash_one(key);
+        let stored = match self.shard(hash).find(hash, key, request) {
+            Found::Object(stored) if stored.began < began => Arc::clone(stored),
+            _ => return,
+        };
+        if stored.differs(response) {
+            stored.mark_stale();
+            return;
+        }
+        if !stored.is_named_by(response) {
+            return;
+        }
+        let merged = Merged::of(&stored, response);
+        let object = match judge(request, &merged, rules, requested, now) {
+            Ok(permit) => self.renewed(&stored, request, (response, &merged), permit, (began, now)),
+            // That is about this one client.
+            Err(Refusal::Authorization) => return,
+            Err(_) => {
+                stored.mark_stale();
+                return;
+            }
+        };
+        let Some(charge) = self.charged(&object) else { return };
+        let mut shard = self.shard(hash);
+        let removed = match self.log().hits(began, &object.key, &object.tags) {
+            true => Removed::default(),
+            false => self.put_renewed(&mut shard, &object, charge),
+        };
+        drop(shard);
+        self.let_go(removed);
     }
 }
 
@@ -170,7 +233,7 @@ fn for_one_client(stored: &Object, now: Now) -> Permit {
         },
         grace: Grace::default(),
         shareable: false,
-        selector: stored.variant.selector().clone(),
+        selector: stored.variant().selector().clone(),
         hidden: Vec::new(),
         length: None,
     }
@@ -180,11 +243,11 @@ fn for_one_client(stored: &Object, now: Now) -> Permit {
 fn chosen<'a>(stored: &'a Stored, response: &impl Fields) -> Option<&'a Arc<Object>> {
     if let Some(tag) = response.get(&ETAG) {
         let mut objects = stored.objects().iter();
-        return objects.find(|object| object.etag().is_some_and(|known| opaque(known.as_bytes()) == opaque(tag)));
+        return objects.find(|object| object.etag().is_some_and(|known| opaque(known) == opaque(tag)));
     }
     let Stored::This(object) = stored else { return None };
     let differs = match (response.get(&LAST_MODIFIED), object.last_modified()) {
-        (Some(said), Some(known)) => said != known.as_bytes() && http_date::read(said) != http_date::read(known.as_bytes()),
+        (Some(said), Some(known)) => said != known && http_date::read(said) != http_date::read(known),
         _ => false,
     };
     (!differs).then_some(object)
@@ -204,11 +267,17 @@ struct Merged {
 /// Fields of a 304 that change nothing: they are about the body as it is sent, and that one is stored; or about this one client.
 const NOT_UPDATED: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_RANGE, HeaderName::from_static("content-md5"), SET_COOKIE];
 
-fn merged(stored: &Object, response: &impl Fields) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(stored.fields().len() + 8);
-    for (name, value) in stored.fields() {
-        fields.append(name, value.clone());
+impl Merged {
+    fn of(stored: &Object, response: &impl Fields) -> Self {
+        Self {
+            status: stored.status(),
+            fields: merged(stored, response),
+        }
     }
+}
+
+fn merged(stored: &Object, response: &impl Fields) -> HeaderMap {
+    let mut fields = stored.head().to_map();
     // Of the same moment as all else that the 304 says, and no older.
     fields.remove(DATE);
     let named: Vec<&[u8]> = response

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, ORIGIN, REFERER, USER_AGENT, VARY};
 
-use super::key::StoredKey;
 use crate::exchange::head::Fields;
 
 /// The request fields that an answer depends on: sorted, none twice. Cheap to clone.
@@ -162,9 +161,15 @@ fn fnv(hash: u64, bytes: &[u8]) -> u64 {
 pub struct Variant {
     selector: Selector,
     hash: u64,
-    /// The values are the last bytes of these, from here on.
-    bytes: Arc<[u8]>,
-    start: usize,
+    values: Box<[u8]>,
+}
+
+/// A [`Variant`] whose parts stand somewhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct VariantRef<'a> {
+    pub(super) selector: &'a Selector,
+    pub(super) hash: u64,
+    pub(super) values: &'a [u8],
 }
 
 impl Variant {
@@ -172,57 +177,68 @@ impl Variant {
     pub fn of(selector: Selector, request: &impl Fields) -> Self {
         let mut values = Vec::new();
         selector.feed(request, &mut |bytes| values.extend_from_slice(bytes));
-        let hash = selector.hash(request);
         Self {
+            hash: fnv(FNV, &values),
             selector,
-            bytes: values.into(),
-            start: 0,
-            hash,
+            values: values.into(),
         }
     }
 
-    /// The variant that had these [values](Self::values).
+    /// The variant that had these [values](VariantRef::values).
     pub(super) fn restored(selector: Selector, values: &[u8]) -> Self {
         Self {
             selector,
             hash: fnv(FNV, values),
-            bytes: values.into(),
-            start: 0,
+            values: values.into(),
         }
     }
 
-    /// The same one, its values at the end of a key's bytes.
-    pub(super) fn beside(self, key: &StoredKey) -> (StoredKey, Self) {
-        let (key, bytes) = key.with(self.values());
-        let start = bytes.len() - self.values().len();
-        (key, Self { bytes, start, ..self })
+    /// The variant itself.
+    pub fn view(&self) -> VariantRef<'_> {
+        VariantRef {
+            selector: &self.selector,
+            hash: self.hash,
+            values: &self.values,
+        }
     }
+}
 
-    pub(super) fn values(&self) -> &[u8] {
-        &self.bytes[self.start..]
+impl<'a> VariantRef<'a> {
+    /// The request's values: for each name either 0, or 1, the normalised value, 0.
+    pub(super) fn values(self) -> &'a [u8] {
+        self.values
     }
 
     /// Which fields it depends on.
-    pub fn selector(&self) -> &Selector {
-        &self.selector
+    pub fn selector(self) -> &'a Selector {
+        self.selector
     }
 
     /// Its [`Selector::hash`].
-    pub fn hash(&self) -> u64 {
+    pub fn hash(self) -> u64 {
         self.hash
     }
 
     /// Whether a request belongs to it.
-    pub fn matches(&self, request: &impl Fields) -> bool {
-        let mut left = Some(self.values());
+    pub fn matches(self, request: &impl Fields) -> bool {
+        let mut left = Some(self.values);
         self.selector
             .feed(request, &mut |bytes| left = left.and_then(|left| left.strip_prefix(bytes)));
         left.is_some_and(<[u8]>::is_empty)
     }
 
     /// Whether both are the same variant.
-    pub fn same(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.selector == other.selector && self.values() == other.values()
+    pub fn same(self, other: VariantRef<'_>) -> bool {
+        self.hash == other.hash && self.selector == other.selector && self.values == other.values
+    }
+
+    /// One that outlives this.
+    pub(super) fn to_owned(self) -> Variant {
+        Variant {
+            selector: self.selector.clone(),
+            hash: self.hash,
+            values: self.values.into(),
+        }
     }
 }
 
@@ -244,10 +260,11 @@ mod tests {
     fn matching(vary: &str, stored: &[(&'static str, &str)], asked: &[(&'static str, &str)]) -> bool {
         let selector = Selector::of(&map(&[("vary", vary)]), &[]).unwrap();
         let variant = Variant::of(selector.clone(), &map(stored));
+        let variant = variant.view();
         let matches = variant.matches(&map(asked));
         assert_eq!(matches, selector.hash(&map(asked)) == variant.hash(), "hash and bytes agree");
         assert!(
-            Variant::restored(selector, variant.values()).same(&variant),
+            Variant::restored(selector, variant.values()).view().same(variant),
             "its values make it again"
         );
         matches

@@ -29,8 +29,8 @@ pub(super) struct Caching {
     pub(super) settled: Option<Settled>,
     /// The second tier was asked.
     asked: bool,
-    /// It is a `HEAD` for which nothing was served from the store: its answer tells of what is stored.
-    pub(super) head_missed: bool,
+    /// It is a `HEAD` for which nothing was served from the store: its answer tells of what is stored. When that was, in the cache's order.
+    pub(super) head_missed: Option<u64>,
     pub(super) status: Option<Status>,
 }
 
@@ -119,7 +119,7 @@ impl Exchange {
             Lookup::Lead(lead) => self.ask_others(lead, &cached.rules),
             Lookup::Alone(lead) => self.lead(lead),
             Lookup::Bypass(why) => {
-                self.caching.head_missed = why == Bypass::HeadMiss;
+                self.caching.head_missed = (why == Bypass::HeadMiss).then(|| self.proxy.cache.next_number());
                 self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
                 Decision::Forward
             }
@@ -305,12 +305,8 @@ impl Exchange {
     /// Edits the head of a stored object, whole or arriving, for the client, who is sent so much of it.
     pub fn edit_stored(&self, object: &Object, portion: &Portion, age: u64, out: &mut impl Editor) {
         portion.edit(object, out);
-        self.edit_prepared(age, out);
-    }
-
-    /// Edits the head of a stored object that is whole, `Content-Length` included, for the client.
-    pub fn edit_prepared(&self, age: u64, out: &mut impl Editor) {
-        out.set_text(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
+        // No stored head has one.
+        out.put_text(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
         self.edit_cache_status(out);
         self.edit_outgoing(out);
     }

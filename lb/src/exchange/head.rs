@@ -56,6 +56,10 @@ pub trait Editor {
             self.add(name, value);
         }
     }
+    /// As [`Self::add_text`], where no field of that name is there.
+    fn put_text(&mut self, name: &HeaderName, value: &[u8]) {
+        self.add_text(name, value);
+    }
     /// Adds a field beside those that are there.
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
     /// Takes every field of that name away.

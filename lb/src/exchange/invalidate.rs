@@ -1,5 +1,7 @@
 //! What an answer says is not true any more: by its tags, and by the method that it answers (RFC 9111 §4.4).
 
+use std::time::Instant;
+
 use http::StatusCode;
 use http::header::{CONTENT_LOCATION, LOCATION};
 use lb_config::Action;
@@ -7,7 +9,7 @@ use lb_config::Action;
 use super::Exchange;
 use super::caching::Rendered;
 use super::head::{RequestHead, ResponseHead};
-use crate::cache::{CACHE_PURGE, Purge};
+use crate::cache::{CACHE_PURGE, Now, Purge};
 use crate::route::{Target, on_same_origin};
 
 impl Exchange {
@@ -20,8 +22,8 @@ impl Exchange {
         if wrote {
             self.invalidate(request, response);
         }
-        if self.caching.head_missed && status == StatusCode::OK {
-            self.compare(request, response);
+        if let Some(began) = self.caching.head_missed.take_if(|_| status == StatusCode::OK) {
+            self.head_answered(began, request, response);
         }
         if wrote || response.get(&CACHE_PURGE).is_some() {
             self.caching.settled = self.proxy.cache.settled();
@@ -53,13 +55,16 @@ impl Exchange {
         }
     }
 
-    /// The answer to a `HEAD` tells what a `GET` would bring: what is stored and is something else counts as stale.
-    fn compare(&self, request: &impl RequestHead, response: &impl ResponseHead) {
+    /// The answer to a `HEAD` tells what a `GET` would bring, and so whether what is stored is still that.
+    fn head_answered(&self, began: u64, request: &impl RequestHead, response: &impl ResponseHead) {
         let cached = self.route.and_then(|index| self.snapshot.routes[index].cache.as_ref());
         if let (Some(cached), Some(upstream)) = (cached, self.upstream()) {
             let rendered = Rendered::of(cached, self.client.scheme, request.authority(), &Target::parse(request.target()));
             let key = rendered.key(upstream.upstream.name());
-            self.proxy.cache.compare(&key, request, response);
+            let (asked, now) = (self.tries.asked_at.unwrap_or_else(Instant::now), Now::read());
+            self.proxy
+                .cache
+                .head_answered(&key, request, response, &cached.rules, (began, asked, now));
         }
     }
 

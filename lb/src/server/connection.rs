@@ -41,7 +41,7 @@ pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, shutdo
     let place = Arc::downgrade(&slot);
     stream.hold(slot);
     if stream.is_http2() {
-        return engines.pingora.serve_http2(stream, &shutdown).await;
+        return Box::pin(engines.pingora.serve_http2(stream, &shutdown)).await;
     }
     loop {
         let Some(slot) = place.upgrade() else { return };
@@ -56,7 +56,7 @@ pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, shutdo
                     }
                     continue;
                 }
-                match engines.pingora.serve(stream, origin.clone(), &shutdown).await {
+                match Box::pin(engines.pingora.serve(stream, origin.clone(), &shutdown)).await {
                     Some(back) => stream = back,
                     None => return,
                 }
@@ -64,13 +64,13 @@ pub async fn serve(incoming: Incoming, slot: Slot, engines: Arc<Engines>, shutdo
             Some(Ok(HeadRead::Http2)) => {
                 slot.busy();
                 drop(slot);
-                return engines.pingora.serve_http2(stream, &shutdown).await;
+                return Box::pin(engines.pingora.serve_http2(stream, &shutdown)).await;
             }
             Some(Err(failure)) => {
                 slot.busy();
                 drop(slot);
                 if let Some(refusal) = refusal(&failure) {
-                    refuse(stream, &engines, origin, refusal).await;
+                    Box::pin(refuse(stream, &engines, origin, refusal)).await;
                 }
                 return;
             }
@@ -229,5 +229,20 @@ impl RequestHead for Unread {
 
     fn authority(&self) -> &[u8] {
         b"-"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: fn(Incoming, Slot, Arc<Engines>, watch::Receiver<bool>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_has_little_room_for_what_its_requests_may_come_to() {
+        let size = size_of_future(serve);
+        assert!(size <= 3400, "{size} bytes: is something large and rare to be boxed?");
     }
 }

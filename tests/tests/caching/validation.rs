@@ -155,11 +155,13 @@ async fn a_head_that_shows_something_else_makes_what_is_stored_stale() {
     }
     let (lb, origin) = start(|seen| answer(seen, "\"a\"", "the body")).await;
     for target in ["/tagged", "/plain"] {
+        let asked = origin.count();
         fill(&lb, &Request::get(target)).await;
         let head = Request::head(target).header("Cache-Control", "no-cache");
         origin.set(|seen| answer(seen, "\"a\"", "the body"));
         assert_eq!(lb.send(&head).await.status, 200);
         assert!(lb.get(target).await.is_hit(), "it was the same");
+        assert_eq!(origin.count(), asked + 2);
         // The tagged one of the same length, the other one of another length.
         let body = if target == "/tagged" { "the text" } else { "the longer text" };
         origin.set(move |seen| answer(seen, "\"b\"", body));
@@ -168,4 +170,17 @@ async fn a_head_that_shows_something_else_makes_what_is_stored_stale() {
         assert!(!new.is_hit() && new.text() == body, "{target}: {new:?}");
         assert!(lb.get(target).await.is_hit());
     }
+}
+
+#[tokio::test]
+async fn a_head_that_shows_the_same_makes_what_is_stored_fresh_again() {
+    let said = |seen: &Seen, more: &str| tagged(seen, "\"a\"", "the body", "max-age=60").header("X-More", more);
+    let (lb, origin) = start(move |seen| said(seen, "old")).await;
+    fill(&lb, &Request::get("/a")).await;
+    assert_eq!(lb.purge("url=/a&soft=true").await, 1);
+    origin.set(move |seen| said(seen, "new"));
+    assert_eq!(lb.send(&Request::head("/a")).await.status, 200);
+    let hit = lb.get("/a").await;
+    assert!(hit.is_hit() && hit.text() == "the body", "{hit:?}");
+    assert_eq!((hit.header("x-more"), origin.count()), ("new", 2));
 }

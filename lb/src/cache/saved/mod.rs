@@ -185,7 +185,7 @@ impl Cache {
             return false;
         }
         let mut charge = Charge::new(&self.room, size);
-        let removed = self.shard(object.key.hash).insert(&object, size);
+        let removed = self.shard(object.key.hash).insert(&object);
         if let Some(removed) = removed {
             charge.settle();
             self.objects.fetch_add(1, Ordering::Relaxed);

@@ -24,11 +24,11 @@ pub(super) fn write(object: &Object, hits: u8, now: Now) -> Vec<u8> {
         object.key.upstream(),
         object.key.rendered(),
         object.key.uri(),
-        object.variant.values(),
+        object.variant().values(),
     ] {
         put(&mut out, part);
     }
-    let names = object.variant.selector().names();
+    let names = object.variant().selector().names();
     put_length(&mut out, names.len());
     names.iter().for_each(|name| put(&mut out, name.as_str().as_bytes()));
     let flag = |is: bool, flag: u64| if is { flag } else { 0 };
@@ -45,10 +45,11 @@ pub(super) fn write(object: &Object, hits: u8, now: Now) -> Vec<u8> {
     numbers.into_iter().for_each(|number| put_number(&mut out, number));
     put_length(&mut out, object.tags.len());
     object.tags.iter().for_each(|&tag| put_number(&mut out, tag));
-    put_length(&mut out, object.fields().len());
-    for (name, value) in object.fields() {
-        put(&mut out, name.as_str().as_bytes());
-        put(&mut out, value.as_bytes());
+    let head = object.head();
+    put_length(&mut out, head.iter().count());
+    for (name, value) in head.iter() {
+        put(&mut out, name);
+        put(&mut out, value);
     }
     out
 }
@@ -92,10 +93,10 @@ pub(super) fn read(record: Vec<u8>, cache: &Cache, began: u64, away: Duration, n
     };
     let key = Key::new(upstream, rendered, uri);
     let key = key.store(cache.hashing.hash_one(key));
-    let variant = Variant::restored(cache.one_of(selector), values);
-    let object = Object::new(&Head { status, fields }, permit, key, variant, tags, began, now);
+    let variant = Variant::restored(selector, values);
+    let object = Object::new(&Head { status, fields }, permit, &key, &variant, tags, began, &cache.commons, now);
     let pieces = if body.is_empty() { Vec::new() } else { vec![body] };
-    object.complete(Body::new(&object, pieces));
+    object.complete(Body::new(pieces));
     object.set_hits(hits);
     if flags & STALE != 0 {
         object.mark_stale();

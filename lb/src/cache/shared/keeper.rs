@@ -91,8 +91,8 @@ async fn keep_one(cache: &Arc<Cache>, link: &mut Link, keep: Keep) -> RedisResul
     };
     let (upstream, key) = (object.key.upstream().to_vec(), object.key.rendered().to_vec());
     let names = Place::of(&upstream, &key);
-    let selector = object.variant.selector();
-    let values = object.variant.values().to_vec();
+    let selector = object.variant().selector();
+    let values = object.variant().values().to_vec();
     let at = match selector.is_empty() {
         true => names.response(),
         false => names.variant(selector, &values),

@@ -64,10 +64,7 @@ pub(super) enum Found {
 impl Head {
     /// What is stored of an answer, and its tags.
     pub(super) fn of(object: &Object, tags: Vec<HeaderValue>) -> Self {
-        let mut fields = HeaderMap::new();
-        for (name, value) in object.fields() {
-            fields.append(name, value.clone());
-        }
+        let mut fields = object.head().to_map();
         for tag in tags {
             fields.append(CACHE_TAG, tag);
         }
@@ -202,7 +199,7 @@ fn response(rest: &mut &[u8], max_body: u64) -> Option<Record> {
 
 /// The values that tell variants apart, of a request.
 pub(super) fn values(selector: &Selector, request: &impl Fields) -> Vec<u8> {
-    Variant::of(selector.clone(), request).values().to_vec()
+    Variant::of(selector.clone(), request).view().values().to_vec()
 }
 
 #[cfg(test)]

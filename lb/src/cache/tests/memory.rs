@@ -104,7 +104,7 @@ fn what_arrives_takes_half_at_most_and_sweeps_out_no_more() {
 #[test]
 fn an_answer_without_room_for_its_head_goes_to_its_client_only() {
     let now = Now::read();
-    let cache = Cache::new(1000, MIB);
+    let cache = Cache::new(400, MIB);
     let lead = cache.lead("http://h/", &get(), now);
     assert_eq!(
         super::super::testing::pass(lead, &get(), &answer("max-age=60"), now),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, Method};
 
 use super::super::testing::{Head, Steps, answer, fill, get, key, pass, second};
-use super::super::{Answered, Cache, Hit, Joined, Lead, Lookup, Miss, Now, Purge, Refusal, Rules, Validated};
+use super::super::{Answered, Bypass, Cache, Hit, Joined, Lead, Lookup, Miss, Now, Purge, Refusal, Rules, Validated};
 use super::{URI, assert_idle, cache, told};
 use crate::exchange::head::Fields;
 
@@ -37,9 +37,11 @@ fn validate(lead: Lead, request: &Head, response: &Head, now: Now) -> Hit {
     }
 }
 
-fn field<'a>(hit: &'a Hit, name: &str) -> Vec<&'a str> {
-    let fields = hit.object().fields().iter().filter(|(known, _)| known == name);
-    fields.map(|(_, value)| value.to_str().unwrap()).collect()
+fn field(hit: &Hit, name: &'static str) -> Vec<String> {
+    let name = HeaderName::from_static(name);
+    let head = hit.object().head();
+    let values = head.all(&name).map(|value| String::from_utf8(value.to_vec()).unwrap());
+    values.collect()
 }
 
 /// Something stale, and the lead to fetch it anew.
@@ -91,7 +93,7 @@ fn a_304_makes_what_is_stored_new_with_the_fields_that_it_has() {
     assert_eq!(field(&stored, "x-b"), ["2", "3"]);
     assert_eq!(field(&stored, "cache-control"), ["max-age=60"]);
     assert_eq!(field(&stored, "date"), [httpdate::fmt_http_date(now.wall)]);
-    assert_eq!(stored.object().content_length().unwrap(), "4");
+    assert_eq!(stored.object().content_length(), Some(4));
     for none in ["content-encoding", "set-cookie", "x-c", "age"] {
         assert!(field(&stored, none).is_empty(), "{none}");
     }
@@ -275,4 +277,80 @@ fn who_wants_only_what_is_stored_gets_that_or_nothing() {
     assert!(matches!(cache.ask(URI, &only, now + second()), Lookup::Unsatisfied));
     let takes = get().with("cache-control", "only-if-cached, max-stale=5");
     assert_eq!(cache.hit(URI, &takes, now + second() * 2).unwrap().staleness().unwrap().over, 1);
+}
+
+/// A `HEAD` that found something stale, with its answer; what happens in between.
+fn head_answered(stored: &Head, head: &Head, answer: &Head, between: impl FnOnce(&Arc<Cache>, Now)) -> (Arc<Cache>, Now) {
+    let (cache, now) = (cache(), Now::read());
+    cache.store(URI, &get(), stored, b"body", now);
+    let later = now + second() * 2;
+    let head = head.clone().method(Method::HEAD);
+    assert!(matches!(cache.ask(URI, &head, later), Lookup::Bypass(Bypass::HeadMiss)));
+    let began = cache.next_number();
+    between(&cache, later);
+    cache.head_answered(&key(URI), &head, answer, &Rules::default(), (began, later.mono, later));
+    (cache, later)
+}
+
+#[test]
+fn a_head_with_the_same_validator_renews_what_is_stored() {
+    let answer = answer("max-age=60")
+        .with("etag", "\"a\"")
+        .with("x-a", "2")
+        .with("content-length", "4");
+    let (cache, now) = head_answered(&tagged("max-age=1"), &get(), &answer, |_, _| {});
+    let hit = cache.hit(URI, &get(), now + second() * 59).unwrap();
+    assert_eq!((hit.body().concat(), hit.age(), hit.ttl()), (b"body".to_vec(), 59, 1));
+    assert_eq!(
+        (field(&hit, "x-a"), field(&hit, "x-b")),
+        (vec!["2".to_owned()], vec!["1".to_owned()])
+    );
+    assert_eq!((hit.object().content_length(), cache.objects()), (Some(4), 1));
+    drop(hit);
+    assert_eq!(cache.purge(&Purge::All), 1);
+    assert_idle(&cache);
+}
+
+#[test]
+fn a_head_that_says_less_or_something_else_renews_nothing() {
+    let same = || answer("max-age=60").with("etag", "\"a\"");
+    let nothing = |_: &Arc<Cache>, _: Now| {};
+    let is_stale = |(cache, now): (Arc<Cache>, Now)| cache.hit(URI, &get(), now).is_none() && cache.objects() == 1;
+    assert!(is_stale(head_answered(
+        &tagged("max-age=1"),
+        &get(),
+        &answer("max-age=60"),
+        nothing
+    )));
+    assert!(is_stale(head_answered(
+        &tagged("max-age=1"),
+        &get(),
+        &same().with("content-length", "5"),
+        nothing
+    )));
+    let refused = answer("no-store").with("etag", "\"a\"");
+    assert!(is_stale(head_answered(&tagged("max-age=1"), &get(), &refused, nothing)));
+    let authorized = get().with("authorization", "Basic x");
+    assert!(is_stale(head_answered(&tagged("public, max-age=1"), &authorized, &same(), nothing)));
+    let longer = tagged("max-age=1").with("content-length", "4");
+    assert!(!is_stale(head_answered(
+        &longer,
+        &get(),
+        &same().with("content-length", "4"),
+        nothing
+    )));
+}
+
+#[test]
+fn what_came_or_was_purged_after_a_head_was_asked_stays_as_it_is() {
+    let same = answer("max-age=60").with("etag", "\"a\"").with("x-a", "2");
+    let newer = |cache: &Arc<Cache>, now: Now| cache.store(URI, &get(), &tagged("max-age=60"), b"newer", now);
+    let (cache, now) = head_answered(&tagged("max-age=1"), &get(), &same, newer);
+    let hit = cache.hit(URI, &get(), now).unwrap();
+    assert_eq!((hit.body().concat(), field(&hit, "x-a")), (b"newer".to_vec(), vec!["1".to_owned()]));
+    let gone = |cache: &Arc<Cache>, _: Now| assert_eq!(cache.purge(&Purge::All), 1);
+    assert_eq!(head_answered(&tagged("max-age=1"), &get(), &same, gone).0.objects(), 0);
+    let softly = |cache: &Arc<Cache>, _: Now| assert_eq!(cache.soften(&Purge::All), 1);
+    let (cache, now) = head_answered(&tagged("max-age=1"), &get(), &same, softly);
+    assert!(cache.hit(URI, &get(), now).is_none(), "it was asked before");
 }

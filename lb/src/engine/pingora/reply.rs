@@ -94,6 +94,15 @@ pub(super) async fn stream(session: &mut Session, exchange: &Exchange, mut reade
     }
 }
 
+/// Fields as a map, with room for those that come.
+fn collect(fields: &[(HeaderName, HeaderValue)]) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len() + 8);
+    for (name, value) in fields {
+        map.append(name, value.clone());
+    }
+    map
+}
+
 async fn stored_head(
     session: &mut Session,
     exchange: &Exchange,
@@ -102,7 +111,7 @@ async fn stored_head(
     age: u64,
     bodyless: bool,
 ) -> Result<()> {
-    let mut fields = collect(object.fields());
+    let mut fields = object.head().to_map();
     exchange.edit_stored(object, portion, age, &mut fields);
     if !bodyless && object.content_length().is_none() {
         // How the end of the body is known: by chunks, by the end of the connection, or by the frames of HTTP/2.
@@ -115,13 +124,4 @@ async fn stored_head(
     session
         .write_response_header(Box::new(response(portion.status(object), fields)), bodyless)
         .await
-}
-
-/// Fields as a map, with room for those that come.
-fn collect(fields: &[(HeaderName, HeaderValue)]) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(fields.len() + 8);
-    for (name, value) in fields {
-        map.append(name, value.clone());
-    }
-    map
 }

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use super::edit::HeadEditor;
 use super::{Ended, Relay, date};
 use crate::cache::{Hit, Now, Object, Portion, Reader};
-use crate::engine::h1::{ClientStream, Lines, Prepared, Request};
+use crate::engine::h1::{ClientStream, Lines, Request};
 use crate::exchange::head::Editor;
 use crate::exchange::{Exchange, Reply};
 use crate::reject::Refusal;
@@ -88,10 +88,7 @@ impl Relay {
         let keep = self.keeps(request);
         let portion = exchange.portion(&request.head(), object);
         let status = portion.status(object);
-        let head = match (hit.prepared(), &portion) {
-            (Some(prepared), Portion::Whole) => prepared_head(request, exchange, prepared, hit.age(), keep),
-            _ => stored_head(request, exchange, object, &portion, hit.age(), keep, false),
-        };
+        let head = stored_head(request, exchange, object, &portion, hit.age(), keep, false);
         let part;
         let body: &[Bytes] = match &portion {
             _ if request.parsed().method() == Method::HEAD => &[],
@@ -209,16 +206,6 @@ pub(super) fn connection(editor: &mut HeadEditor<'_>, request: &Request, keep: b
     }
 }
 
-fn prepared_head(request: &Request, exchange: &Exchange, prepared: &Prepared, age: u64, keep: bool) -> BytesMut {
-    let mut head = BytesMut::with_capacity(1 << 10);
-    head.extend_from_slice(prepared.status_line());
-    let mut editor = HeadEditor::new(&mut head, prepared.lines());
-    exchange.edit_prepared(age, &mut editor);
-    connection(&mut editor, request, keep);
-    editor.finish();
-    head
-}
-
 fn stored_head(
     request: &Request,
     exchange: &Exchange,
@@ -229,12 +216,15 @@ fn stored_head(
     chunked: bool,
 ) -> BytesMut {
     let mut head = BytesMut::with_capacity(1 << 10);
-    let status = portion.status(object);
-    status_line(&mut head, status, reason(status));
-    let mut editor = HeadEditor::new(&mut head, Lines::default());
-    for (name, value) in object.fields() {
-        editor.add(name, value.clone());
+    let stored = object.head();
+    match portion {
+        Portion::Whole => head.extend_from_slice(stored.status_line()),
+        _ => {
+            let status = portion.status(object);
+            status_line(&mut head, status, reason(status));
+        }
     }
+    let mut editor = HeadEditor::of_both(&mut head, stored.lines());
     exchange.edit_stored(object, portion, age, &mut editor);
     if chunked {
         editor.put("transfer-encoding", b"chunked");

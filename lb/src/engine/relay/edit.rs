@@ -13,7 +13,8 @@ use crate::exchange::head::Editor;
 /// Edits the fields of one head. The first line must be written already.
 pub(super) struct HeadEditor<'a> {
     out: &'a mut BytesMut,
-    received: Lines<'a>,
+    /// Those of the second come after those of the first, in their indices too.
+    received: [Lines<'a>; 2],
     removed: Removed,
     /// What was written anew: where, and the length of its name.
     written: Vec<Written>,
@@ -31,6 +32,11 @@ struct Written {
 impl<'a> HeadEditor<'a> {
     /// Edits `received` into `out`.
     pub(super) fn new(out: &'a mut BytesMut, received: Lines<'a>) -> Self {
+        Self::of_both(out, [received, Lines::default()])
+    }
+
+    /// Edits lines that stand in two places into `out`.
+    pub(super) fn of_both(out: &'a mut BytesMut, received: [Lines<'a>; 2]) -> Self {
         Self {
             out,
             received,
@@ -68,16 +74,21 @@ impl<'a> HeadEditor<'a> {
     }
 
     fn remove_received(&mut self, name: &str) {
-        for (index, received, _) in self.received.iter() {
-            if is(received, name) {
-                self.removed.add(index);
+        let mut before = 0;
+        for lines in self.received {
+            for (index, received, _) in lines.iter() {
+                if is(received, name) {
+                    self.removed.add(before + index);
+                }
             }
+            before += lines.len();
         }
     }
 
     fn is_received(&self, name: &str) -> bool {
-        let mut lines = self.received.iter();
-        lines.any(|(index, received, _)| is(received, name) && !self.removed.has(index))
+        let [first, second] = self.received;
+        let stays = |(index, received, _): (usize, &[u8], &[u8]), before: usize| is(received, name) && !self.removed.has(before + index);
+        first.iter().any(|line| stays(line, 0)) || second.iter().any(|line| stays(line, first.len()))
     }
 
     fn remove_written(&mut self, name: &str) {
@@ -102,19 +113,23 @@ impl<'a> HeadEditor<'a> {
 
     /// Writes what stays of the received fields, and the empty line.
     pub(super) fn finish(self) {
-        let mut run = None;
-        for index in 0..self.received.len() {
-            match (self.removed.has(index), run) {
-                (false, None) => run = Some(index),
-                (true, Some(first)) => {
-                    self.out.extend_from_slice(self.received.run(first..index));
-                    run = None;
+        let mut before = 0;
+        for lines in self.received {
+            let mut run = None;
+            for index in 0..lines.len() {
+                match (self.removed.has(before + index), run) {
+                    (false, None) => run = Some(index),
+                    (true, Some(first)) => {
+                        self.out.extend_from_slice(lines.run(first..index));
+                        run = None;
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-        }
-        if let Some(first) = run {
-            self.out.extend_from_slice(self.received.run(first..self.received.len()));
+            if let Some(first) = run {
+                self.out.extend_from_slice(lines.run(first..lines.len()));
+            }
+            before += lines.len();
         }
         for (name, value) in &self.late {
             line(self.out, name.as_str(), value.as_bytes());
@@ -139,6 +154,10 @@ impl Editor for HeadEditor<'_> {
             Ok(value) if self.is_received(name.as_str()) => self.late.push((name.clone(), value)),
             _ => self.put(name.as_str(), value),
         }
+    }
+
+    fn put_text(&mut self, name: &HeaderName, value: &[u8]) {
+        self.put(name.as_str(), value);
     }
 
     fn add(&mut self, name: &HeaderName, value: HeaderValue) {

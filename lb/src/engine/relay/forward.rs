@@ -28,7 +28,8 @@ use crate::reject::Refusal;
 pub(super) const INTERIM: usize = 64;
 
 impl Relay {
-    /// Has the request answered by a server.
+    /// Has the request answered by a server. What happens seldom is boxed here and below: a connection that waits has room for whatever its requests may
+    /// come to.
     pub(super) async fn forward(&self, client: &mut ClientStream, request: &Request, exchange: &mut Exchange) -> Ended {
         exchange.forwarding(&request.head());
         // The client is told to go on at once, as by nginx: a server that does not say so would leave both waiting.
@@ -43,7 +44,7 @@ impl Relay {
         loop {
             let server = match Self::server(client, exchange).await {
                 Ok(server) => server,
-                Err(NoTurn::Refused(refusal)) => return self.last_word(client, request, exchange, refusal, spare, upload).await,
+                Err(NoTurn::Refused(refusal)) => return Box::pin(self.last_word(client, request, exchange, refusal, spare, upload)).await,
                 Err(NoTurn::Gone) => return Ended::left(None, 0),
             };
             let key = Self::key(exchange, &server);
@@ -53,25 +54,32 @@ impl Relay {
                     match Box::pin(self.race(client, request, exchange, first, &mut spare)).await {
                         Raced::Won(lane) => {
                             drop(spare);
-                            let won = (lane.key, lane.connection);
-                            return Box::pin(self.pass_on(client, request, exchange, won, lane.upload)).await;
+                            let Lane {
+                                key,
+                                mut connection,
+                                mut upload,
+                                ..
+                            } = *lane;
+                            let passed = Box::pin(self.pass_on(client, request, exchange, &mut connection, &mut upload)).await;
+                            return self.passed(exchange, key, connection, passed);
                         }
                         Raced::Again => continue,
                         Raced::Stored(hit) => {
                             exchange.settled().await;
-                            return self.hit(client, request, exchange, &hit).await;
+                            return Box::pin(self.hit(client, request, exchange, &hit)).await;
                         }
                         Raced::Lost(trouble, reused) => (trouble, reused),
                     }
                 }
                 Ok(mut connection) => match self.ask(client, request, exchange, &mut connection, &mut upload).await {
                     Ok(Verdict::Retry) => {
-                        spare = Some(Spare::new(key, connection, upload.is_done()));
+                        spare = Some(Box::new(Spare::new(key, connection, upload.is_done())));
                         continue;
                     }
                     Ok(Verdict::Relay) => {
                         drop(spare);
-                        return self.pass_on(client, request, exchange, (key, connection), upload).await;
+                        let passed = self.pass_on(client, request, exchange, &mut connection, &mut upload).await;
+                        return self.passed(exchange, key, connection, passed);
                     }
                     Ok(Verdict::AskAgain) => {
                         self.keep_unread(request, exchange, key, connection);
@@ -81,7 +89,7 @@ impl Relay {
                         drop(spare);
                         self.keep_unread(request, exchange, key, connection);
                         exchange.settled().await;
-                        return self.hit(client, request, exchange, &hit).await;
+                        return Box::pin(self.hit(client, request, exchange, &hit)).await;
                     }
                     Err(trouble) => (trouble, connection.reused),
                 },
@@ -92,7 +100,7 @@ impl Relay {
                 Trouble::Gone => return Ended::left(None, 0),
                 Trouble::Refused(refusal) => {
                     let refusal = exchange.refuse(refusal);
-                    return self.refuse(client, request, exchange, &refusal).await;
+                    return Box::pin(self.refuse(client, request, exchange, &refusal)).await;
                 }
                 Trouble::Server(failure) => failure,
             };
@@ -101,7 +109,7 @@ impl Relay {
                 replayable: upload.is_replayable(),
             };
             if let Next::GiveUp(refusal) = exchange.failed(failure, sent) {
-                return self.last_word(client, request, exchange, refusal, spare, upload).await;
+                return Box::pin(self.last_word(client, request, exchange, refusal, spare, upload)).await;
             }
         }
     }
@@ -114,17 +122,18 @@ impl Relay {
         request: &Request,
         exchange: &mut Exchange,
         refusal: Refusal,
-        spare: Option<Spare>,
+        spare: Option<Box<Spare>>,
         mut upload: Upload,
     ) -> Ended {
         if let Some(hit) = exchange.stale() {
             return self.hit(client, request, exchange, &hit).await;
         }
         let is_head = request.parsed().method() == Method::HEAD;
-        if let Some((key, connection, whole)) = spare.and_then(|spare| spare.take(is_head)) {
+        if let Some((key, mut connection, whole)) = spare.and_then(|spare| spare.take(is_head)) {
             exchange.stands(&request.head(), &connection.head());
             upload.leave(whole);
-            return Box::pin(self.pass_on(client, request, exchange, (key, connection), upload)).await;
+            let passed = self.pass_on(client, request, exchange, &mut connection, &mut upload).await;
+            return self.passed(exchange, key, connection, passed);
         }
         let refusal = exchange.refuse(refusal);
         self.refuse(client, request, exchange, &refusal).await
@@ -176,41 +185,41 @@ impl Relay {
         Ok(())
     }
 
-    /// Passes the answer on whose head has come.
+    /// Passes the answer on whose head has come. Whether the connection may serve again, too.
     async fn pass_on(
         &self,
         client: &mut ClientStream,
         request: &Request,
         exchange: &mut Exchange,
-        (key, mut server): (Key, Connection),
-        mut upload: Upload,
-    ) -> Ended {
+        server: &mut Connection,
+        upload: &mut Upload,
+    ) -> (Ended, bool) {
         exchange.settled().await;
         let status = server.parsed().status();
         if !client.has_client() && !exchange.feeds_others() {
-            return Ended::left(None, 0);
+            return (Ended::left(None, 0), false);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let head = answer_head(request, exchange, &server, Form::Content, true);
+            let head = answer_head(request, exchange, server, Form::Content, true);
             server.drop_head();
-            return tunnel::run(client, exchange, server, head).await;
+            return (Box::pin(tunnel::run(client, exchange, server, head)).await, false);
         }
         let framing = server.parsed().framing(request.parsed().method() == Method::HEAD);
         let form = form(request, framing);
         // What is still to come of the request when its answer is there may never come.
         let keep = self.keeps(request) && upload.is_done() && !(form == Form::Content && framing != ResponseFraming::None);
-        let head = answer_head(request, exchange, &server, form, keep);
+        let head = answer_head(request, exchange, server, form, keep);
         server.drop_head();
         let read_timeout = exchange.timeouts().map(|timeouts| timeouts.read).unwrap_or_default();
         let mut download = Download::new(head, framing, form, read_timeout, stall(exchange));
         let mut sending = upload.goes_on();
         let result = poll_fn(|cx| {
             if sending {
-                match upload.poll(client, &mut server, exchange, cx) {
+                match upload.poll(client, server, exchange, cx) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => {
                         sending = false;
-                        self.copy(request, exchange, &upload);
+                        self.copy(request, exchange, upload);
                     }
                     Poll::Ready(Err(UploadError::Server | UploadError::Stalled)) => sending = false,
                     Poll::Ready(Err(UploadError::Gone)) if exchange.feeds_others() => {
@@ -221,9 +230,10 @@ impl Relay {
                     Poll::Ready(Err(UploadError::Refused(_))) => return Poll::Ready(Err(DownloadError::Cut)),
                 }
             }
-            download.poll(client, &mut server, exchange, cx)
+            download.poll(client, server, exchange, cx)
         })
         .await;
+        let clean = result.is_ok() && download.is_clean() && upload.is_done();
         let mut ended = Ended {
             status: Some(status),
             sent: download.sent,
@@ -231,12 +241,11 @@ impl Relay {
             keep_alive: keep && client.has_client(),
         };
         match result {
-            Ok(()) if download.is_clean() && upload.is_done() => self.keep(exchange, key, server),
             Ok(()) => {}
             Err(DownloadError::Gone) => ended = Ended::left(Some(status), download.sent),
             Err(DownloadError::Cut) => {
                 ended.keep_alive = false;
-                download.last_words(client, &server).await;
+                Box::pin(download.last_words(client, server)).await;
                 // An answer without a length ends where the connection ends, and must not look whole. One with a length shows that it is cut, and
                 // a reset would only take from the client what it has been sent.
                 client.cut();
@@ -244,6 +253,14 @@ impl Relay {
                     client.abort();
                 }
             }
+        }
+        (ended, clean)
+    }
+
+    /// What [`Self::pass_on`] has said is done with the connection.
+    fn passed(&self, exchange: &Exchange, key: Key, server: Connection, (ended, clean): (Ended, bool)) -> Ended {
+        if clean {
+            self.keep(exchange, key, server);
         }
         ended
     }

@@ -84,8 +84,8 @@ impl Lane {
         self.asking.poll(client, &mut self.connection, exchange, &mut self.upload, cx)
     }
 
-    fn set_aside(self) -> Spare {
-        Spare::new(self.key, self.connection, self.upload.is_done())
+    fn set_aside(self) -> Box<Spare> {
+        Box::new(Spare::new(self.key, self.connection, self.upload.is_done()))
     }
 }
 
@@ -166,7 +166,7 @@ impl Relay {
         request: &Request,
         exchange: &mut Exchange,
         mut first: Lane,
-        spare: &mut Option<Spare>,
+        spare: &mut Option<Box<Spare>>,
     ) -> Raced {
         begin(request, exchange, &mut first.upload);
         let second = exchange.hedge_at().map_or(Second::None, |at| Second::NotYet(at.into()));
@@ -262,7 +262,7 @@ impl Relay {
         exchange: &mut Exchange,
         race: &mut Race,
         second: bool,
-        spare: &mut Option<Spare>,
+        spare: &mut Option<Box<Spare>>,
     ) -> Option<Raced> {
         let has_other = race.has_other(second);
         let Some(lane) = race.take(second) else {

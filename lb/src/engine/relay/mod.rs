@@ -124,7 +124,7 @@ impl Relay {
                     true => decision = exchange.delayed(&request.head()),
                     false => return Ended::left(None, 0),
                 },
-                Decision::Wait(waiting) => match wait(client, request, exchange, waiting).await {
+                Decision::Wait(waiting) => match Box::pin(wait(client, request, exchange, waiting)).await {
                     Some(next) => decision = next,
                     None => return Ended::left(None, 0),
                 },

@@ -26,9 +26,9 @@ const ROOM: usize = 16 << 10;
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Tells the client, and passes on until the end.
-pub(super) async fn run(client: &mut ClientStream, exchange: &mut Exchange, server: Connection, head: BytesMut) -> Ended {
-    let (mut transport, early) = server.into_parts();
-    probe(client, &transport);
+pub(super) async fn run(client: &mut ClientStream, exchange: &mut Exchange, server: &mut Connection, head: BytesMut) -> Ended {
+    let (transport, early) = server.tunnel();
+    probe(client, transport);
     client.become_tunnel();
     let head_length = head.len() as u64;
     let mut down = Direction::new(head);
@@ -37,8 +37,8 @@ pub(super) async fn run(client: &mut ClientStream, exchange: &mut Exchange, serv
     let passed = poll_fn(|cx| {
         // A client that has said its last may wait for an answer; a server that has said its last ends the session, as with nginx: what the
         // client has to say has nowhere to go then.
-        let _ = up.poll(client, &mut transport, cx)?;
-        down.poll(&mut transport, client, cx)
+        let _ = up.poll(client, transport, cx)?;
+        down.poll(transport, client, cx)
     });
     let passed: io::Result<()> = passed.await;
     tracing::debug!(

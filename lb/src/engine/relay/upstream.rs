@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// What is below, and what was read ahead.
-    pub(super) fn into_parts(self) -> (Transport, BytesMut) {
-        (self.transport, self.inbox)
+    pub(super) fn tunnel(&mut self) -> (&mut Transport, BytesMut) {
+        (&mut self.transport, std::mem::take(&mut self.inbox))
     }
 }

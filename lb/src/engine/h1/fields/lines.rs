@@ -4,18 +4,37 @@ use std::ops::Range;
 
 use http::HeaderName;
 
-use super::Field;
+use super::{Field, packed};
 
 /// The field lines of a head that is in order, beside their bytes.
 ///
 /// Lines follow each other without a gap, so that lines which go out as they came in are one run of bytes, however many they are. Where line
-/// `len()` would begin stands the empty line that ends the head.
-#[derive(Debug, Clone, Copy, Default)]
+/// `len()` would begin they end: there stands the empty line of a head that was parsed.
+#[derive(Debug, Clone, Copy)]
 pub struct Lines<'a> {
     buf: &'a [u8],
-    fields: &'a [Field],
-    /// Where the empty line stands.
+    places: Places<'a>,
+    /// Where the last line ends.
     end: usize,
+}
+
+/// Where the lines stand.
+#[derive(Debug, Clone, Copy)]
+enum Places<'a> {
+    /// As a parser found them.
+    Parsed(&'a [Field]),
+    /// In the table of [`super::Rendered`].
+    Packed(&'a [u8]),
+}
+
+impl Default for Lines<'_> {
+    fn default() -> Self {
+        Self {
+            buf: &[],
+            places: Places::Parsed(&[]),
+            end: 0,
+        }
+    }
 }
 
 impl<'a> Lines<'a> {
@@ -23,33 +42,58 @@ impl<'a> Lines<'a> {
     pub(in crate::engine::h1) const fn new(buf: &'a [u8], fields: &'a [Field], head_end: usize) -> Self {
         Self {
             buf,
-            fields,
+            places: Places::Parsed(fields),
             end: head_end.saturating_sub("\r\n".len()),
+        }
+    }
+
+    /// The lines that [`super::Rendered`] has made of text and table.
+    #[must_use]
+    pub const fn rendered(text: &'a [u8], table: &'a [u8]) -> Self {
+        Self {
+            buf: text,
+            places: Places::Packed(table),
+            end: text.len(),
         }
     }
 
     /// How many.
     #[must_use]
     pub const fn len(self) -> usize {
-        self.fields.len()
+        match self.places {
+            Places::Parsed(fields) => fields.len(),
+            Places::Packed(table) => table.len() / packed::PLACE,
+        }
     }
 
     /// Whether the head has no field.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.fields.is_empty()
+        self.len() == 0
+    }
+
+    #[inline]
+    fn field(self, index: usize) -> Option<Field> {
+        match self.places {
+            Places::Parsed(fields) => fields.get(index).copied(),
+            Places::Packed(table) => packed::field(table, index, self.end),
+        }
     }
 
     /// Every field in order: its index, its name as it came, its value without the blanks around it.
     pub fn iter(self) -> impl Iterator<Item = (usize, &'a [u8], &'a [u8])> {
-        let name_and_value = move |(index, field): (usize, &Field)| (index, field.name.of(self.buf), field.value.of(self.buf));
-        self.fields.iter().enumerate().map(name_and_value)
+        let fields = (0..self.len()).filter_map(move |index| Some((index, self.field(index)?)));
+        fields.map(move |(index, field)| (index, field.name.of(self.buf), field.value.of(self.buf)))
     }
 
-    /// Where line `index` begins in the buffer; from the last line on, where the empty line begins.
+    /// Where line `index` begins in the buffer; from the last line on, where that one ends.
     #[must_use]
     pub fn start(self, index: usize) -> usize {
-        self.fields.get(index).map_or(self.end, |field| field.name.start())
+        match self.places {
+            Places::Parsed(fields) => fields.get(index).map(|field| field.name.start()),
+            Places::Packed(table) => packed::place(table, index).map(|(start, _)| start),
+        }
+        .unwrap_or(self.end)
     }
 
     /// Where line `index` ends, its CRLF included.
@@ -65,10 +109,10 @@ impl<'a> Lines<'a> {
     }
 
     /// The values of that name, in order.
-    pub(in crate::engine::h1) fn values(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    pub fn values(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_str().as_bytes();
-        self.fields
-            .iter()
+        (0..self.len())
+            .filter_map(move |index| self.field(index))
             .filter(move |field| field.name.len() == name.len() && field.name.of(self.buf).eq_ignore_ascii_case(name))
             .map(move |field| field.value.of(self.buf))
     }

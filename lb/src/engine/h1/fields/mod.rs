@@ -10,12 +10,14 @@ mod known;
 mod line;
 mod lines;
 pub(super) mod list;
+mod packed;
 
 use super::span::Span;
 
 pub(super) use known::Known;
 pub(super) use line::LineReader;
 pub use lines::Lines;
+pub use packed::Rendered;
 
 /// One field: where its name and its trimmed value stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
