@@ -25,7 +25,8 @@ impl Peer for Haproxy {
     }
 
     fn can(&self, case: Case) -> bool {
-        !case.api()
+        // It takes the memory for all that it may store when it starts.
+        !case.api() && case != Case::Stored
     }
 
     fn prepare(&self, job: &Job<'_>) -> anyhow::Result<Prepared> {

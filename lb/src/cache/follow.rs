@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 use super::Cache;
 use super::buffer::Found;
 use super::flight::{Flight, Phase};
+use super::hit::Hit;
 use super::lead::Lead;
-use super::object::{Hit, Object};
+use super::object::Object;
 use super::status::Miss;
 use crate::exchange::head::Fields;
 

@@ -5,7 +5,7 @@
 use http::{HeaderName, StatusCode};
 
 use super::freshness::Why;
-use super::object::Stale;
+use super::hit::Stale;
 
 /// The field. Caches nearer to the origin have written their members already, so that ours is added behind them.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

@@ -9,10 +9,10 @@
 //! requests are under way, and then comes back, finds its count as it is.
 
 mod state;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use lb_config::PassiveHealth;
@@ -27,7 +27,7 @@ use super::latency::Latencies;
 use super::limit::{Heard, Room};
 use super::locked::Locked;
 use super::orders::Order;
-use super::queue::{Handed, Queue};
+use super::queue::Queue;
 use super::resolve::ResolvedServer;
 use super::server::Learns;
 use super::slot::Slot;
@@ -295,76 +295,6 @@ impl Pool {
             let (failures, window) = (passive.failures, passive.window);
             tracing::warn!(upstream = %self.name, server = %address, "ejected for {lasts:?} after {failures} failures within {window:?}");
         }
-    }
-
-    /// As [`take`](Self::take); where all are full, the request lines up, unless `size` do already. The ticket, then.
-    pub(super) fn take_or_join(&self, view: u64, wanted: &Wanted<'_>, size: usize, now: Instant) -> Result<Result<usize, u64>, NoServer> {
-        let mut state = self.lock();
-        let news = state.catch_up(self.epoch.now(), now);
-        let taken = match state.take(view, wanted, now) {
-            // Read under the lock: whoever opens it after this refuses those who wait by then.
-            Err(NoServer::AllFull) if self.breaker.is_open() => Err(NoServer::CircuitOpen),
-            Err(NoServer::AllFull) if state.queue.waiting() >= size => Err(NoServer::QueueFull),
-            Err(NoServer::AllFull) => {
-                let newest = state.newest(view);
-                Ok(Err(state.queue.join(view, newest, wanted)))
-            }
-            taken => taken.map(Ok),
-        };
-        drop(state);
-        self.tell(&news);
-        taken
-    }
-
-    /// The circuit has opened: nobody waits any longer.
-    pub(super) fn refuse_waiters(&self) {
-        let mut state = self.lock();
-        let woken = state.queue.serve(|_, _| Some(Err(NoServer::CircuitOpen)));
-        drop(state);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
-    /// Something outside has changed: those who wait may be served now.
-    pub(super) fn look_again(&self) {
-        drop(self.lock());
-    }
-
-    /// Does something with the queue at a time.
-    pub(super) fn queue_at<T>(&self, now: Instant, act: impl FnOnce(&mut Queue) -> T) -> T {
-        let mut state = self.lock();
-        let news = state.catch_up(self.epoch.now(), now);
-        let done = act(&mut state.queue);
-        drop(state);
-        self.tell(&news);
-        done
-    }
-
-    /// How many wait.
-    pub(super) fn queued(&self) -> usize {
-        self.lock().queue.waiting()
-    }
-
-    /// When the first ejection ends.
-    pub(super) fn next_return(&self) -> Option<Instant> {
-        self.lock().next_end
-    }
-
-    /// Steps out of the line; what was handed over already goes to the next.
-    pub(super) fn leave_queue(&self, ticket: u64) {
-        let mut state = self.lock();
-        if let Some(handed) = state.queue.leave(ticket) {
-            state.hand_back(handed);
-        }
-    }
-
-    /// What was handed over is not used.
-    pub(super) fn hand_back(&self, handed: Handed) {
-        self.lock().hand_back(handed);
-    }
-
-    /// What was handed over is used, by somebody who holds the server.
-    pub(super) fn let_go(&self, slot: usize) {
-        self.lock().unpin(slot);
     }
 
     /// This view is that of the configuration in force.

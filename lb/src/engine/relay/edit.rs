@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::engine::h1::head::parse;
-    use crate::engine::h1::{Head, HeadLimits};
+    use crate::engine::h1::{Head, HeadLimits, Rendered};
     use crate::exchange::head::Fields;
 
     const LIMITS: HeadLimits = HeadLimits::new(1 << 20, 1000);
@@ -258,6 +258,23 @@ mod tests {
         let parsed = parse(&text, &LIMITS).unwrap().unwrap();
         let mut out = BytesMut::from(&b"GET / HTTP/1.1\r\n"[..]);
         let mut editor = HeadEditor::new(&mut out, Head::new(&text, &parsed).lines());
+        edits.iter().for_each(|edit| make(edit, &mut editor));
+        editor.finish();
+        out.to_vec()
+    }
+
+    /// The same, with the received fields rendered in two places.
+    fn edited_in_two(received: &[(&str, &str)], at: usize, edits: &[Edit]) -> Vec<u8> {
+        let (first, second) = received.split_at(at);
+        let [first, second] = [first, second].map(|fields| {
+            let mut rendered = Rendered::default();
+            for (name, value) in fields {
+                rendered.add(&HeaderName::from_bytes(name.as_bytes()).unwrap(), value.as_bytes());
+            }
+            rendered
+        });
+        let mut out = BytesMut::from(&b"GET / HTTP/1.1\r\n"[..]);
+        let mut editor = HeadEditor::of_both(&mut out, [first.lines(), second.lines()]);
         edits.iter().for_each(|edit| make(edit, &mut editor));
         editor.finish();
         out.to_vec()
@@ -329,6 +346,7 @@ mod tests {
         fn whatever_is_edited_one_head_goes_out_with_just_the_fields_meant(
             received in prop::collection::vec((prop::sample::select(&["X-A", "x-b", "X-Cc", "Cookie", "x-other"][..]), "[a-z]{0,3}"), 0..12),
             edits in prop::collection::vec(edit(), 0..12),
+            at in 0_usize..12,
         ) {
             let mut fields = vec![("Host", "a")];
             fields.extend(received.iter().map(|(name, value)| (*name, value.as_str())));
@@ -344,12 +362,13 @@ mod tests {
                     Edit::Remove(name) => meant.retain(|(other, _)| other != name),
                 }
             }
-            let head = edited(&fields, &edits);
+            for head in [edited(&fields, &edits), edited_in_two(&fields, at.min(fields.len()), &edits)] {
             for name in NAMES.into_iter().chain(["host", "x-other"]) {
                 let expected: Vec<&str> = meant.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect();
                 prop_assert_eq!(read(&head, name), expected, "{}", name);
             }
             prop_assert_eq!(parse(&head, &LIMITS).unwrap().unwrap().len(), head.len());
+            }
         }
     }
 }

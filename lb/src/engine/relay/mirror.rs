@@ -14,7 +14,8 @@ use tokio::time::timeout;
 
 use super::Relay;
 use super::connect::open;
-use super::forward::{INTERIM, write_head};
+use super::forward::INTERIM;
+use super::heads::write_head;
 use super::pool::{Key, Pool};
 use super::upload::Upload;
 use super::upstream::{Connection, READ_LARGE};

@@ -19,6 +19,7 @@ mod date;
 mod download;
 mod edit;
 mod forward;
+mod heads;
 mod hedge;
 mod mirror;
 mod pool;
