@@ -65,14 +65,7 @@ async fn with_its_replay_paused_a_replica_answers_what_it_knows_and_nothing_else
     let id = create(first.as_ref(), 1).await.expect("it is added");
     let old = position(first.as_ref()).await.expect("it answers");
     until_equal(replica, &cluster.primary).await;
-    replica.execute("SELECT pg_wal_replay_pause()").await;
-    until("the pause", async || {
-        replica
-            .number("SELECT (pg_get_wal_replay_pause_state() = 'paused')::int::bigint")
-            .await
-            == 1
-    })
-    .await;
+    pause(replica).await;
 
     for n in 2..20 {
         let version = change(first.as_ref(), id).await.expect("it is changed");
@@ -100,6 +93,42 @@ async fn with_its_replay_paused_a_replica_answers_what_it_knows_and_nothing_else
     until("the replica to answer again", async || {
         assert_eq!(second.page(0, 1, newest).await.expect("it answers").1, 19);
         since(second.as_ref(), &before)[1] > 2
+    })
+    .await;
+}
+
+async fn pause(replica: &PgServer) {
+    replica.execute("SELECT pg_wal_replay_pause()").await;
+    until("the pause", async || {
+        replica
+            .number("SELECT (pg_get_wal_replay_pause_state() = 'paused')::int::bigint")
+            .await
+            == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_without_the_latest_migration_is_not_asked_for_what_that_brings() {
+    let cluster = Streaming::start(1).await;
+    let store = cluster.ready().await;
+    create(store.as_ref(), 1).await.expect("it is added");
+    let replica = &cluster.replicas[0];
+    let older = "DROP TABLE user_counts; DROP FUNCTION count_users CASCADE; DELETE FROM _sqlx_migrations WHERE version = 6";
+    cluster.primary.execute(older).await;
+    let old = At::Replayed(position(store.as_ref()).await.expect("it answers"));
+    let before = statements(store.as_ref());
+    until("the replica to be so far", async || {
+        store.user(1, old).await.expect("it answers");
+        since(store.as_ref(), &before)[1] > 0
+    })
+    .await;
+    pause(replica).await;
+    store.migrate().await.expect("it answers");
+    let before = statements(store.as_ref());
+    until("the replica to be tried", async || {
+        assert_eq!(store.page(0, 1, old).await.expect("the primary answers").1, 1);
+        since(store.as_ref(), &before)[1] > 0
     })
     .await;
 }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 
 use super::cluster::View;
@@ -48,7 +49,10 @@ impl Access {
                         return Ok(None);
                     }
                 }
-                statement(held.connection()).await.map(Some)
+                match statement(held.connection()).await {
+                    Err(sqlx::Error::Database(e)) if is_of_a_newer_schema(e.as_ref()) => Ok(None),
+                    outcome => outcome.map(Some),
+                }
             })
             .await;
         self.server.hear(&outcome);
@@ -89,6 +93,12 @@ impl Access {
         self.server.hear(&outcome);
         outcome
     }
+}
+
+/// Whether a statement needs what the server does not have: a replica that has not replayed the latest migration.
+fn is_of_a_newer_schema(error: &dyn DatabaseError) -> bool {
+    // Undefined table, column and function.
+    matches!(error.code().as_deref(), Some("42P01" | "42703" | "42883"))
 }
 
 /// Runs a statement in a session that may write. `None`: this one may not.

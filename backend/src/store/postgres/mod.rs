@@ -107,7 +107,7 @@ impl Store for Postgres {
 
     async fn page(&self, offset: i64, limit: i64, at: At) -> Result<(Vec<User>, i64)> {
         // The join keeps one row, with the count, where the page is empty.
-        const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT count(*) AS total FROM users) t \
+        const SQL: &str = "SELECT u.id, u.name, u.email, u.version, t.total FROM (SELECT coalesce(sum(number), 0)::bigint AS total FROM user_counts) t \
             LEFT JOIN (SELECT id, name, email, version FROM users ORDER BY id LIMIT $1 OFFSET $2) u ON true ORDER BY u.id";
         type Row = (Option<i64>, Option<String>, Option<String>, Option<i64>, i64);
         let rows: Vec<Row> = self
