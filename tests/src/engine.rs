@@ -23,6 +23,7 @@ pub enum Engine {
 /// What the pingora engine cannot do, by the names that `docs/ENGINES.md` has for it.
 pub const PINGORA_LACKS: &[&str] = &[
     "answers that stand",
+    "fetches at the server's pace",
     "half-closed tunnels",
     "hedging",
     "kept connections",

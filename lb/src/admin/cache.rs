@@ -46,6 +46,12 @@ pub(super) async fn purge(State(proxy): State<Arc<Proxy>>, parameters: Result<Qu
         all,
         soft,
     } = &parameters;
+    if [url, prefix, tag].into_iter().flatten().any(String::is_empty) {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "an empty url, prefix or tag means nothing: expected ?all=true for everything",
+        );
+    }
     let tags = [tag.as_deref().unwrap_or_default().as_bytes()];
     let what = match (url, prefix, tag, all) {
         (Some(url), None, None, None) => Purge::Url(url),

@@ -38,6 +38,8 @@ pub struct Lead {
     alone: bool,
     /// Its client takes nothing that the origin has not confirmed.
     pub(super) strict: bool,
+    /// See [`Self::is_of_one_client`].
+    of_one_client: bool,
     waited: bool,
     open: bool,
     /// That others who share the second tier wait for this one.
@@ -62,6 +64,7 @@ impl Lead {
             miss,
             alone,
             strict: false,
+            of_one_client: false,
             waited: false,
             open: true,
             claim: None,
@@ -71,6 +74,17 @@ impl Lead {
     pub(super) fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
+    }
+
+    pub(super) fn of_one_client(mut self, of_one_client: bool) -> Self {
+        self.of_one_client = of_one_client;
+        self
+    }
+
+    /// Nothing is stored, and what came last was not for the store either: then the client's own conditions are worth more than what they would keep out
+    /// of it.
+    pub fn is_of_one_client(&self) -> bool {
+        self.of_one_client
     }
 
     /// The same for another request than the one that it was made for.

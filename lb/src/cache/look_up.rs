@@ -10,7 +10,9 @@ use super::freshness::{Need, Use, Why};
 use super::hit::Hit;
 use super::key::{Key, StoredKey};
 use super::lead::Lead;
+use super::marks::Mark;
 use super::policy::{self, Ask, Bypass};
+use super::stand_in::Beside;
 use super::status::Miss;
 use super::store::{Found, Shard};
 use super::vary::Variant;
@@ -55,11 +57,12 @@ impl Cache {
         if demands.is_some_and(|demands| demands.only_if_cached) {
             return Lookup::Unsatisfied;
         }
-        if ask.head {
-            return Lookup::Bypass(Bypass::HeadMiss);
-        }
-        if ask.range {
-            return Lookup::Bypass(Bypass::Range);
+        if ask.head || ask.range {
+            let why = if ask.head { Bypass::HeadMiss } else { Bypass::Range };
+            return match &stored {
+                Stored::This(object) if demands.is_none_or(|demands| !demands.no_cache) => Lookup::Beside(why, Beside::new(self, object)),
+                _ => Lookup::Bypass(why),
+            };
         }
         self.join_or_lead(&mut shard, key.store(hash), ask, request, miss, stored, now)
     }
@@ -102,10 +105,12 @@ impl Cache {
             Stored::Nothing if miss == Miss::Vary => variants(shard, &key),
             stored => stored,
         };
-        if !joins || flights.len() >= FLIGHTS || shard.marks.get(&key, ask.authorized, now).is_some() {
+        let mark = shard.marks.get(&key, ask.authorized, now);
+        if !joins || flights.len() >= FLIGHTS || mark.is_some() {
+            let own = mark == Some(Mark::Unshared) && stored.objects().is_empty();
             let flight = Flight::new(key, ask.authorized, now.mono, self.next_number(), stored);
             let strict = ask.demands.is_some_and(|demands| demands.no_cache);
-            return Lookup::Alone(Lead::new(self, flight, miss, true).strict(strict));
+            return Lookup::Alone(Lead::new(self, flight, miss, true).strict(strict).of_one_client(own));
         }
         let selector = shard
             .selector(&key)

@@ -64,6 +64,7 @@
 //! [`Cache::purge_for`] comes before the first byte of the answer that asks for it, and [`CACHE_TAG`] and [`CACHE_PURGE`] are taken off whatever goes
 //! out. Memory is counted by the length of chunks, so that a chunk must not be a sliver of a large buffer ([`Filler::push`]).
 
+mod ahead;
 mod buffer;
 pub mod cache_control;
 mod clock;
@@ -111,6 +112,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
 
+pub use ahead::Ahead;
 pub use clock::Now;
 pub use fields::{CACHE_PURGE, CACHE_TAG};
 pub use filler::Filler;
@@ -124,6 +126,7 @@ pub use policy::{Bypass, Refusal, Rules};
 pub use portion::Portion;
 pub use purge::Purge;
 pub use shared::{Asking, Counts, Settled, Standing, Waiting};
+pub use stand_in::Beside;
 pub use status::{CACHE_STATUS, Miss, Status};
 pub use stored_head::StoredHead;
 pub use validate::{Conditions, Validated};
@@ -177,6 +180,8 @@ pub enum Lookup {
     Alone(Lead),
     /// The request goes past the cache.
     Bypass(Bypass),
+    /// So does this one; something is stored that may stand in for an error.
+    Beside(Bypass, Beside),
     /// The request says `only-if-cached`, and nothing that is stored may answer it.
     Unsatisfied,
 }

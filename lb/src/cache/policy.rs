@@ -14,7 +14,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, TRANSFER_ENCODING,
+};
 use http::{HeaderName, Method, StatusCode};
 
 use super::cache_control::{Directives, MAX_DELTA, Scope, delta_seconds};
@@ -164,8 +166,10 @@ pub enum Refusal {
     Authorization,
     /// `Set-Cookie` without `public` or `s-maxage`.
     SetCookie,
-    /// `Vary: *`
+    /// `Vary: *`, or a field that is another one for each client.
     VaryAny,
+    /// A stream of events, which has no end.
+    Endless,
     /// Nothing makes it fresh, or its time is over on arrival; and it is good for nothing else.
     NotFresh,
     /// Its length cannot be read.
@@ -229,7 +233,13 @@ pub fn judge(
     if !shareable && response.get(&SET_COOKIE).is_some() && !hidden.contains(&SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
+    if response.get(&CONTENT_TYPE).is_some_and(is_event_stream) {
+        return Err(Refusal::Endless);
+    }
     let selector = Selector::of(response, &rules.vary_on).ok_or(Refusal::VaryAny)?;
+    if selector.names().iter().any(|name| OF_EACH_CLIENT.contains(name)) {
+        return Err(Refusal::VaryAny);
+    }
     let date = response.get(&DATE).and_then(http_date::read);
     let stated = lifetime(&said, expires, date.unwrap_or(now.wall));
     let freshness = Freshness {
@@ -260,6 +270,22 @@ pub fn judge(
         hidden,
         length: length(response)?,
     })
+}
+
+/// What `lb` itself tells an origin of each client: a request that has the same field from its client may come to another answer, and one without it to the
+/// same.
+const OF_EACH_CLIENT: [HeaderName; 5] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// `text/event-stream`, with or without parameters.
+fn is_event_stream(kind: &[u8]) -> bool {
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// Statuses that explicit freshness can make storable. Those that answer a condition or a range are not understood yet (RFC 9111 §3), and

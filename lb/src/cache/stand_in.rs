@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Now;
 use super::flight::Stored;
 use super::freshness::Why;
 use super::hit::Hit;
@@ -15,10 +14,34 @@ use super::lead::Lead;
 use super::object::Object;
 use super::policy::Refusal;
 use super::store::Removed;
+use super::{Cache, Now};
 use crate::exchange::head::ResponseHead;
 
 /// How long after one try that failed the next one begins, where something stored stands in meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is stored and stale, beside a request that goes past the store because it is not one to fetch it by.
+#[derive(Debug)]
+pub struct Beside {
+    cache: Arc<Cache>,
+    object: Arc<Object>,
+}
+
+impl Beside {
+    pub(super) fn new(cache: &Arc<Cache>, object: &Arc<Object>) -> Self {
+        Self {
+            cache: Arc::clone(cache),
+            object: Arc::clone(object),
+        }
+    }
+
+    /// The origin gives no good answer. What is stored answers the request, if it may stand in for an error.
+    pub fn stands_in(&self, now: Now) -> Option<Hit> {
+        let (cache, object) = (&self.cache, &self.object);
+        let may = object.stands_in(now) && cache.trusts(object, now) && cache.holds(object);
+        may.then(|| Hit::stale(object, object.freshness.over(now), Why::IfError, now))
+    }
+}
 
 impl Lead {
     /// The origin gives no good answer. What is stored answers this request and all that wait, where it may stand in for an error.
@@ -65,7 +88,7 @@ impl Lead {
         let Stored::This(object) = &self.stored else { return };
         let of_all = matches!(
             refusal,
-            Refusal::NoStore | Refusal::Private | Refusal::SetCookie | Refusal::VaryAny | Refusal::NotFresh
+            Refusal::NoStore | Refusal::Private | Refusal::SetCookie | Refusal::VaryAny | Refusal::Endless | Refusal::NotFresh
         );
         if of_all && !response.status().is_server_error() && !self.flight.authorized {
             let removed = self.cache.shard(object.key.hash).take(object);

@@ -74,6 +74,8 @@ pub enum Status {
     Bypass,
     /// Nothing that is stored may answer it, and the client wants nothing else.
     Unsatisfied,
+    /// Refused before it came to the cache.
+    Refused,
 }
 
 impl Status {
@@ -84,7 +86,7 @@ impl Status {
             Self::Stale(_) | Self::Failed { .. } => "stale",
             Self::Revalidated { .. } => "revalidated",
             Self::Fetched { .. } | Self::Collapsed(_) | Self::Unsatisfied => "miss",
-            Self::Method | Self::Bypass => "bypass",
+            Self::Method | Self::Bypass | Self::Refused => "bypass",
         }
     }
 
@@ -111,6 +113,7 @@ impl Status {
             Self::Method => text.add("; fwd=method"),
             Self::Bypass => text.add("; fwd=bypass"),
             Self::Unsatisfied => text.add("; detail=only-if-cached"),
+            Self::Refused => text.add("; detail=refused"),
         };
         write(text.written())
     }

@@ -4,7 +4,8 @@
 //! web cache poisoning*, 2018). There is no telling what an origin reads, but there are fields that frameworks are known to read in place of
 //! the request line and `Host`. They are dealt with in three ways:
 //!
-//! - What claims another host, path or port ([`claims_place`]) is not sent along by a request that fetches for the store, not even from a trusted
+//! - What claims another host, path or port ([`claims_place`]) is not sent along by a request that fetches for the store, nor by a `HEAD` by which what
+//!   is stored may be renewed, not even from a trusted
 //!   proxy: those pass on what they get. A route that has such a field in its `vary_on` sends it, and tells answers apart by it.
 //! - What claims another method ([`claims_method`]) makes another request of it, which goes past the cache.
 //! - What `Connection` names the origin does not get, while `Vary` would tell answers apart by it ([`hides`]): past the cache as well.
@@ -24,7 +25,9 @@ pub fn claims_place(name: &[u8]) -> bool {
 }
 
 /// With `X-` before them.
-const PLACES: [&str; 14] = [
+const PLACES: [&str; 16] = [
+    "forwarded",
+    "scheme",
     "original-url",
     "original-uri",
     "original-host",
@@ -83,6 +86,8 @@ mod tests {
             "X-Original-URL",
             "x_rewrite_url",
             "X-Host",
+            "X-Forwarded",
+            "X-Scheme",
             "Forwarded",
         ] {
             assert!(claims_place(name.as_bytes()), "{name}");

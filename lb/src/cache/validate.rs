@@ -26,6 +26,7 @@ use super::marks;
 use super::object::{Body, Object};
 use super::policy::{Permit, Refusal, Rules, judge};
 use super::room::Charge;
+use super::shared::Original;
 use super::store::{Found, Removed, Shard};
 use super::vary::Variant;
 use super::{Cache, Key, Now, http_date};
@@ -127,6 +128,8 @@ impl Lead {
     ) -> Hit {
         let judged = judge(request, merged, rules, requested, now);
         let kept = judged.is_ok();
+        // What one client gets by its `Authorization` says nothing of what others get without.
+        let goes = judged.as_ref().is_err_and(|refusal| *refusal != Refusal::Authorization);
         let permit = judged.unwrap_or_else(|_| for_one_client(stored, now));
         let (cache, key) = (Arc::clone(&self.cache), self.flight.key.clone());
         let began = self.flight.lock().began;
@@ -135,11 +138,21 @@ impl Lead {
         let hit = Hit::new(&object);
         let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
         let shared = object.shareable.then_some(&hit);
+        let claim = self.claim.take();
+        let mut put = false;
         self.end(mark, shared, |shard| match charge {
-            _ if !kept => shard.take(stored),
-            Some(charge) if !cache.log().hits(began, &key, &object.tags) => cache.put_renewed(shard, &object, charge),
+            _ if goes => shard.take(stored),
+            Some(charge) if !cache.log().hits(began, &key, &object.tags) => {
+                put = true;
+                cache.put_renewed(shard, &object, charge)
+            }
             _ => Removed::default(),
         });
+        // Of tags that came with an earlier answer only hashes are known.
+        let tells = object.tags.is_empty() || response.get(&CACHE_TAG).is_some();
+        if put && tells && (claim.is_some() || cache.shared.has_tier()) {
+            cache.shared.keep(Original::new(response, claim), &object);
+        }
         hit
     }
 }

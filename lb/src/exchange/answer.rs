@@ -8,7 +8,7 @@ use super::forward::{After, Spare};
 use super::head::{Editor, RequestHead, ResponseHead};
 use super::{Exchange, failure_status};
 use crate::admit::Scheme;
-use crate::cache::{CACHE_PURGE, CACHE_TAG, Hit};
+use crate::cache::{CACHE_PURGE, CACHE_STATUS, CACHE_TAG, Hit, Status};
 use crate::filter;
 use crate::reject::{Problem, Refusal};
 
@@ -61,6 +61,8 @@ impl Exchange {
         if failed {
             // Who says that it leaves may refuse what comes all the same: that is no failure.
             if means.replayable && self.may_retry_status(status) && self.retry_elsewhere(means.keeps, !leaves) {
+                // It is thrown away, and what it says is not true any more is so all the same.
+                self.purge(request, response);
                 return Verdict::Retry;
             }
             if !leaves {
@@ -162,6 +164,10 @@ impl Exchange {
     /// Edits the head of an answer of `lb`'s own.
     pub fn edit_own(&self, out: &mut impl Editor) {
         self.edit_cache_status(out);
+        if self.caching.status.is_none() && self.route().is_some_and(|route| route.cache.is_some()) {
+            // It was refused before the cache was asked.
+            Status::Refused.tell(|text| out.add_text(&CACHE_STATUS, text));
+        }
         self.edit_outgoing(out);
     }
 

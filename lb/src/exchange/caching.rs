@@ -11,8 +11,8 @@ use super::{Exchange, Verdict};
 use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Answered, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules, Settled, Status,
-    Validated, Waiting,
+    Ahead, Answered, Beside, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules,
+    Settled, Status, Validated, Waiting,
 };
 use crate::reject::Refusal;
 use crate::route::{Target, render};
@@ -31,6 +31,8 @@ pub(super) struct Caching {
     asked: bool,
     /// It is a `HEAD` for which nothing was served from the store: its answer tells of what is stored. When that was, in the cache's order.
     pub(super) head_missed: Option<u64>,
+    /// What may stand in for an error, of a request that went past the cache.
+    beside: Option<Beside>,
     pub(super) status: Option<Status>,
 }
 
@@ -118,11 +120,11 @@ impl Exchange {
             }
             Lookup::Lead(lead) => self.ask_others(lead, &cached.rules),
             Lookup::Alone(lead) => self.lead(lead),
-            Lookup::Bypass(why) => {
-                self.caching.head_missed = (why == Bypass::HeadMiss).then(|| self.proxy.cache.next_number());
-                self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
-                Decision::Forward
+            Lookup::Beside(why, beside) => {
+                self.caching.beside = Some(beside);
+                self.bypass(why)
             }
+            Lookup::Bypass(why) => self.bypass(why),
             Lookup::Unsatisfied => {
                 self.caching.status = Some(Status::Unsatisfied);
                 Decision::Refuse(self.refuse(Refusal::GatewayTimeout("Nothing that is stored may answer this request.")))
@@ -143,6 +145,12 @@ impl Exchange {
             Joined::Lead(lead) | Joined::Alone(lead) => self.lead(lead),
             Joined::Again => self.look_up(head),
         }
+    }
+
+    fn bypass(&mut self, why: Bypass) -> Decision {
+        self.caching.head_missed = (why == Bypass::HeadMiss).then(|| self.proxy.cache.next_number());
+        self.caching.status = Some(if why == Bypass::Method { Status::Method } else { Status::Bypass });
+        Decision::Forward
     }
 
     fn hit(&mut self, hit: Hit) -> Decision {
@@ -182,7 +190,9 @@ impl Exchange {
     /// right.
     pub(super) fn edit_fetch(&self, out: &mut impl Editor) {
         if let Some(lead) = &self.caching.lead {
-            CONDITIONAL.iter().for_each(|name| out.remove(name));
+            if !lead.is_of_one_client() {
+                CONDITIONAL.iter().for_each(|name| out.remove(name));
+            }
             if let Some(conditions) = lead.conditions() {
                 conditions.put(out);
             }
@@ -228,7 +238,15 @@ impl Exchange {
     }
 
     fn stand_in(&mut self, status: Option<StatusCode>) -> Option<Hit> {
-        let lead = self.caching.lead.take()?;
+        let Some(lead) = self.caching.lead.take() else {
+            let hit = self.caching.beside.take()?.stands_in(Now::read())?;
+            if let Some(stale) = hit.staleness() {
+                let miss = Miss::Stale;
+                self.caching.status = Some(Status::Failed { miss, status, stale });
+            }
+            self.release();
+            return Some(hit);
+        };
         let miss = lead.miss();
         match lead.stands_in(Now::read()) {
             Ok(hit) => {
@@ -263,6 +281,11 @@ impl Exchange {
     /// Whether anybody looks at the pieces of the answer's body.
     pub fn stores(&self) -> bool {
         self.caching.filler.is_some()
+    }
+
+    /// Room for what has come of the answer's body and has not gone to the client yet, where it comes at the origin's pace.
+    pub fn ahead(&self) -> Ahead {
+        self.proxy.cache.ahead()
     }
 
     /// A piece of the answer's body, on its way to the client.

@@ -81,6 +81,6 @@ fn outcome_of(status: Status) -> CacheOutcome {
         Status::Stale(_) | Status::Failed { .. } => CacheOutcome::Stale,
         Status::Revalidated { .. } => CacheOutcome::Revalidated,
         Status::Fetched { .. } | Status::Collapsed(_) | Status::Unsatisfied => CacheOutcome::Miss,
-        Status::Method | Status::Bypass => CacheOutcome::Bypass,
+        Status::Method | Status::Bypass | Status::Refused => CacheOutcome::Bypass,
     }
 }

@@ -11,9 +11,17 @@ use crate::filter::{self, remove_named};
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 impl Exchange {
+    /// Whether anything of the answer may be stored: the request fetches it, or is a `HEAD` whose answer renews what is there.
+    fn tells_the_store(&self) -> bool {
+        self.leads() || self.caching.head_missed.is_some()
+    }
+
     /// Takes claims that are no part of the key off a request that fetches for the store.
     pub(super) fn edit_unkeyed(&self, received: &impl RequestHead, out: &mut impl Editor) {
-        let cached = self.route().and_then(|route| route.cache.as_ref()).filter(|_| self.leads());
+        let cached = self
+            .route()
+            .and_then(|route| route.cache.as_ref())
+            .filter(|_| self.tells_the_store());
         let Some(cached) = cached else { return };
         let is_keyed = |name: &[u8]| {
             let mut keyed = cached.rules.vary_on.iter();

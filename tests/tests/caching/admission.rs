@@ -30,9 +30,9 @@ async fn admission_comes_before_the_look_up() {
     ))
     .await;
     fill(&lb, &Request::get("/")).await;
-    lb.send(&Request::get("/").header("X-Forwarded-For", "203.0.113.5"))
-        .await
-        .assert_problem(403);
+    let denied = lb.send(&Request::get("/").header("X-Forwarded-For", "203.0.113.5")).await;
+    denied.assert_problem(403);
+    assert_eq!(denied.header("cache-status"), "lb; detail=refused");
     assert_eq!(
         lb.send(&Request::get("/").header("X-Forwarded-For", "192.0.2.5")).await.text(),
         "secret"

@@ -175,3 +175,22 @@ async fn a_thousand_misses_at_once_are_one_request() {
     }
     assert_eq!(origin.count(), 1);
 }
+
+#[tokio::test]
+async fn what_is_stored_stands_in_for_a_head_and_a_part_too() {
+    let (lb, origin) = start(|_| reply("the body", "max-age=1, stale-if-error=600").header("ETag", "\"a\"")).await;
+    for target in ["/head", "/part", "/strict"] {
+        lb.get(target).await;
+    }
+    origin.set(|_| Reply::new(503).body("down"));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let head = lb.send(&Request::head("/head")).await;
+    assert_eq!((head.status, head.header("content-length")), (200, "8"), "{head:?}");
+    assert!(head.header("cache-status").contains("fwd=stale; fwd-status=503"), "{head:?}");
+    let part = lb.send(&Request::get("/part").header("Range", "bytes=0-2")).await;
+    assert_eq!((part.status, part.text().as_str()), (206, "the"));
+    let strict = Request::head("/strict").header("Cache-Control", "no-cache");
+    assert_eq!(lb.send(&strict).await.status, 503, "it wants the origin's word");
+    origin.stop().await;
+    assert_eq!(lb.send(&Request::head("/head")).await.status, 200);
+}

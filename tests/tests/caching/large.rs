@@ -1,13 +1,18 @@
 //! Large objects stream, and are not stored.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use lb_tests::client::Request;
+use lb_tests::client::{Connection, Request};
+use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply, Step};
 
 use super::{cached, fill, fresh};
 
 const MIB: usize = 1024 * 1024;
+/// How long a client may read nothing, by default.
+const STALL: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_object_over_max_object_passes_and_is_not_stored() {
@@ -79,4 +84,22 @@ async fn a_miss_of_100_mib_reaches_the_client_before_its_last_byte_was_sent() {
     assert!(all_right, "the body was changed on its way");
     let grown = lb.process.footprint().resident_kib.saturating_sub(before);
     assert!(grown < 64 * 1024, "lb grew by {grown} KiB for an object that it does not keep");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_keeps_nobody_waiting_who_comes_after_it() {
+    if lacks("fetches at the server's pace") {
+        return;
+    }
+    let origin = Origin::start(|_| fresh(&"x".repeat(7 * MIB))).await;
+    let lb = Lb::start(&cached(&origin)).await;
+    let mut slow = Connection::open(lb.listen()).await.unwrap();
+    slow.write(Request::get("/").bytes()).await;
+    // It reads nothing behind the head.
+    assert_eq!(slow.head("GET").await.unwrap().status, 200);
+    let asked = Instant::now();
+    let answer = lb.get("/").await;
+    assert_eq!((answer.body.len(), origin.count()), (7 * MIB, 1));
+    assert!(asked.elapsed() < STALL / 2, "{:?}", asked.elapsed());
+    assert_eq!(slow.exactly(7 * MIB).await.unwrap().len(), 7 * MIB);
 }

@@ -87,3 +87,14 @@ async fn softly_it_is_marked_stale_and_the_origin_is_asked_again() {
     assert!(lb.get("/users/1").await.is_hit(), "what came is fresh");
     assert!(lb.get("/users").await.is_hit(), "the others are as they were");
 }
+
+#[tokio::test]
+async fn what_is_empty_is_refused_rather_than_taken_for_everything() {
+    let (lb, _origin) = filled().await;
+    for query in ["prefix=", "url=", "tag="] {
+        let answer = lb.admin(&Request::new("DELETE", &format!("/api/cache?{query}"))).await;
+        assert_eq!(answer.status, 400, "{query}");
+        assert!(answer.text().contains("all=true"), "{query}: {}", answer.text());
+    }
+    assert_eq!(hits(&lb).await.len(), 5);
+}

@@ -1,6 +1,6 @@
 //! What nobody can do to anybody else's answers: put something into them, or get at them.
 
-use lb_tests::client::Request;
+use lb_tests::client::{Connection, Request};
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply, Seen};
 use lb_tests::servers;
@@ -247,4 +247,34 @@ async fn a_private_answer_is_not_stored_for_one_route_because_another_would() {
     .await;
     lb.send(&Request::get("/").header("Cookie", "alice").header("X-A", "1")).await;
     assert_eq!(lb.get("/").await.text(), "nobody");
+}
+
+#[tokio::test]
+async fn nor_by_a_head_that_renews_what_is_stored() {
+    let origin = Origin::start(|seen| {
+        let place = seen.headers.get("x-host").unwrap_or("-").to_owned();
+        fresh("the body")
+            .header("ETag", "\"a\"")
+            .header("Link", &format!("<http://{place}/>"))
+    })
+    .await;
+    let lb = Lb::start(&cached_as(&origin, "ttl = \"0s\"")).await;
+    fill(&lb, &Request::get("/")).await;
+    let attack = Request::head("/").header("Cache-Control", "no-cache").header("X-Host", "evil.test");
+    assert_eq!(lb.send(&attack).await.status, 200);
+    let victim = lb.get("/").await;
+    assert_eq!((victim.is_hit(), victim.header("link")), (true, "<http://-/>"));
+}
+
+#[tokio::test]
+async fn an_answer_by_what_lb_says_of_each_client_is_for_nobody_else() {
+    let origin = Origin::start(|seen| fresh(seen.header("x-forwarded-for")).header("Vary", "X-Forwarded-For")).await;
+    let lb = Lb::start(&cached_as(&origin, "ttl = \"0s\"")).await;
+    let other = std::net::IpAddr::from([127, 0, 0, 2]);
+    for _ in 0..3 {
+        assert_eq!(lb.get("/").await.text(), "127.0.0.1");
+        let mut connection = Connection::open_from(other, lb.listen()).await.unwrap();
+        assert_eq!(connection.send(&Request::get("/")).await.unwrap().text(), "127.0.0.2");
+    }
+    assert_eq!(origin.count(), 6);
 }

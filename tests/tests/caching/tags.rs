@@ -161,3 +161,27 @@ async fn a_failed_write_s_purge_is_done_too() {
     assert_eq!(lb.send(&Request::post("/write", "x")).await.status, 409);
     assert!(!lb.get("/users").await.is_hit());
 }
+
+#[tokio::test]
+async fn an_answer_that_is_tried_elsewhere_has_purged_all_the_same() {
+    let refusing = Origin::start(|seen| match seen.method.as_str() {
+        "PUT" => Reply::new(503).header("Cache-Purge", "users"),
+        _ => tagged("list", "users"),
+    })
+    .await;
+    let other = Origin::start(|_| tagged("list", "users")).await;
+    let lb = Lb::start(&format!(
+        "[upstreams.app]\nservers = [{}]\nbalance = \"round_robin\"\npassive_health = \"off\"\n\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n\
+         cache = {{ ttl = \"0s\" }}\n\n",
+        servers(&[refusing.addr(), other.addr()])
+    ))
+    .await;
+    fill(&lb, &Request::get("/users")).await;
+    let write = Request::new("PUT", "/write").body("x");
+    // One of two goes to the server that refuses, and from there to the other.
+    for _ in 0..2 {
+        assert_eq!(lb.send(&write).await.status, 200);
+    }
+    assert!(refusing.count_of("/write") > 0);
+    assert!(!lb.get("/users").await.is_hit());
+}

@@ -184,3 +184,31 @@ async fn a_head_that_shows_the_same_makes_what_is_stored_fresh_again() {
     assert!(hit.is_hit() && hit.text() == "the body", "{hit:?}");
     assert_eq!((hit.header("x-more"), origin.count()), ("new", 2));
 }
+
+#[tokio::test]
+async fn a_client_gets_its_304_for_what_is_not_stored() {
+    let (lb, origin) = start(|seen| tagged(seen, "\"p\"", "a private page", "private")).await;
+    assert_eq!(lb.get("/").await.status, 200);
+    let again = Request::get("/").header("If-None-Match", "\"p\"");
+    for _ in 0..2 {
+        let answer = lb.send(&again).await;
+        assert_eq!((answer.status, answer.text().as_str()), (304, ""));
+        assert_eq!(origin.last().header("if-none-match"), "\"p\"");
+    }
+    origin.set(|seen| tagged(seen, "\"q\"", "for everybody", "max-age=60"));
+    assert_eq!(lb.send(&again).await.text(), "for everybody");
+    assert!(lb.get("/").await.is_hit());
+}
+
+#[tokio::test]
+async fn a_304_for_one_who_is_logged_in_takes_nothing_from_the_others() {
+    let (lb, origin) = start(|seen| tagged(seen, "\"a\"", "the body", "max-age=60")).await;
+    fill(&lb, &Request::get("/")).await;
+    let asked = origin.count();
+    let theirs = Request::get("/")
+        .header("Authorization", "Basic x")
+        .header("Cache-Control", "no-cache");
+    assert_eq!(lb.send(&theirs).await.text(), "the body");
+    assert_eq!(origin.count(), asked + 1);
+    assert!(lb.get("/").await.is_hit());
+}

@@ -212,6 +212,22 @@ fn parts_and_answers_to_conditions_are_not_stored() {
         Err(Refusal::Partial)
     );
     assert_eq!(verdict(&answer("max-age=60").with("vary", "*")), Err(Refusal::VaryAny));
+    for of_each in ["X-Forwarded-For", "accept, x-real-ip", "x-request-id"] {
+        assert_eq!(
+            verdict(&answer("max-age=60").with("vary", of_each)),
+            Err(Refusal::VaryAny),
+            "{of_each}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_of_events_is_never_stored() {
+    for kind in ["text/event-stream", "Text/Event-Stream; charset=utf-8"] {
+        let said = answer("max-age=60").with("content-type", kind);
+        assert_eq!(verdict(&said), Err(Refusal::Endless), "{kind}");
+    }
+    assert!(verdict(&answer("max-age=60").with("content-type", "text/event-streams")).is_ok());
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Race {
                     Joined::Lead(lead) | Joined::Alone(lead) => self.fetch(lead, step),
                     Joined::Again => {}
                 },
-                other @ (Lookup::Bypass(_) | Lookup::Unsatisfied) => panic!("{other:?}"),
+                other @ (Lookup::Bypass(_) | Lookup::Beside(..) | Lookup::Unsatisfied) => panic!("{other:?}"),
             }
         }
     }

@@ -285,7 +285,7 @@ fn head_answered(stored: &Head, head: &Head, answer: &Head, between: impl FnOnce
     cache.store(URI, &get(), stored, b"body", now);
     let later = now + second() * 2;
     let head = head.clone().method(Method::HEAD);
-    assert!(matches!(cache.ask(URI, &head, later), Lookup::Bypass(Bypass::HeadMiss)));
+    assert!(matches!(cache.ask(URI, &head, later), Lookup::Beside(Bypass::HeadMiss, _)));
     let began = cache.next_number();
     between(&cache, later);
     cache.head_answered(&key(URI), &head, answer, &Rules::default(), (began, later.mono, later));

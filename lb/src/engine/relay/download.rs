@@ -1,7 +1,7 @@
 //! An answer's body on its way to the client.
 //!
 //! What comes from the server goes on as soon as it is there, in one write with the head where both are at hand, and when the client does not
-//! read, nor does `lb`. Bodies keep their form where they can: bytes of a length, and chunks as the server cut them. A client of HTTP/1.0 gets
+//! read, nor does `lb`, unless the body is stored: then others may wait for it, and it comes as fast as the server sends it. Bodies keep their form where they can: bytes of a length, and chunks as the server cut them. A client of HTTP/1.0 gets
 //! chunks taken apart; a body that ends with its connection gets chunks, so that the client's connection need not end as well.
 
 use std::io::IoSlice;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::splice::{self, Splice};
 use super::upstream::{Connection, READ_LARGE};
+use crate::cache::Ahead;
 use crate::engine::h1::{Body, ClientStream, Piece, ResponseFraming};
 use crate::exchange::Exchange;
 
@@ -55,6 +56,8 @@ pub(super) struct Download {
     skip: usize,
     /// What goes behind the run.
     after: &'static [u8],
+    /// Room for a run that grows while the client does not read.
+    ahead: Option<Ahead>,
     splice: Option<Splice>,
     server_waits: Option<Instant>,
     client_waits: Option<Instant>,
@@ -79,6 +82,7 @@ impl Download {
             content: 0,
             skip: 0,
             after: b"",
+            ahead: None,
             splice: None,
             server_waits: None,
             client_waits: None,
@@ -135,7 +139,13 @@ impl Download {
                 ready!(self.poll_flush(client, exchange, cx))?;
                 return self.poll_server_waits(client, exchange, cx);
             }
-            ready!(self.poll_send(client, server, exchange, cx))?;
+            match self.poll_send(client, server, exchange, cx) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => {
+                    ready!(self.poll_ahead(server, exchange, cx))?;
+                    continue;
+                }
+            }
             if self.over && !self.has_waiting() {
                 ready!(self.poll_flush(client, exchange, cx))?;
                 return Poll::Ready(Ok(()));
@@ -218,6 +228,25 @@ impl Download {
                 }
                 self.end(exchange);
                 Poll::Ready(Ok(()))
+            }
+            Ok(0) | Err(_) => Poll::Ready(Err(DownloadError::Cut)),
+        }
+    }
+
+    /// The client does not read: where the body is stored, more of it comes all the same.
+    fn poll_ahead(&mut self, server: &mut Connection, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
+        let grows = matches!(self.form, Form::AsItComes { .. }) && !self.over && self.after.is_empty() && self.skip == 0;
+        if !grows || !exchange.stores() {
+            return Poll::Pending;
+        }
+        let ahead = self.ahead.get_or_insert_with(|| exchange.ahead());
+        if !ahead.holds(self.run + READ_LARGE) {
+            return Poll::Pending;
+        }
+        match ready!(server.poll_read(READ_LARGE, cx)) {
+            Ok(1..) => {
+                self.server_waits = None;
+                Poll::Ready(self.cut(server, exchange))
             }
             Ok(0) | Err(_) => Poll::Ready(Err(DownloadError::Cut)),
         }
