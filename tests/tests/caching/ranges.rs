@@ -1,6 +1,7 @@
 //! Parts of what is stored (RFC 9110 §14).
 
 use lb_tests::client::{Request, Response};
+use lb_tests::h2c;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::wait::until;
@@ -176,4 +177,33 @@ async fn what_is_fetched_anew_is_fetched_whole_whoever_asked() {
         "{:?}",
         origin.last()
     );
+}
+
+#[tokio::test]
+async fn over_http_2_it_is_all_the_same() {
+    let (lb, origin, body) = stored(26).await;
+    let over_1 = lb.get("/").await;
+    let mut client = h2c::Client::connect(lb.listen()).await;
+    let mut ask = async |method: &str, field: Option<(&str, &str)>| {
+        let request = h2c::Request::builder().method(method).uri("http://lb.test/");
+        let request = field
+            .into_iter()
+            .fold(request, |request, (name, value)| request.header(name, value));
+        client.send(request.body(Default::default()).unwrap()).await.unwrap()
+    };
+    let whole = ask("GET", None).await;
+    assert_eq!((whole.status, &whole.body[..]), (200, body.as_bytes()));
+    for name in ["content-type", "content-length", "etag", "last-modified", "cache-control", "date"] {
+        assert_eq!(whole.header(name), over_1.header(name), "{name}");
+    }
+    let part = ask("GET", Some(("range", "bytes=1-3"))).await;
+    assert_eq!(
+        (part.status, part.header("content-range"), &part.body[..]),
+        (206, "bytes 1-3/26", &b"bcd"[..])
+    );
+    let same = ask("GET", Some(("if-none-match", "\"one\""))).await;
+    assert_eq!((same.status, same.header("etag"), same.body.len()), (304, "\"one\"", 0));
+    let head = ask("HEAD", None).await;
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, "26", 0));
+    assert_eq!(origin.count(), 1);
 }
