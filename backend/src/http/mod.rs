@@ -16,6 +16,7 @@ mod metrics;
 mod number;
 mod observe;
 mod openapi;
+mod probe;
 mod query;
 mod security;
 mod stored;
@@ -45,11 +46,13 @@ use crate::settings::{HttpSettings, Who};
 use crate::store::{Note, Store};
 use crate::trace::Tracer;
 use caching::Caching;
+use health::Probes;
 use metrics::Metrics;
 
 /// What the handlers work with.
 pub struct App {
     store: Arc<dyn Store>,
+    probes: Probes,
     /// In Redis, where there is one.
     cache: Option<Arc<Cache>>,
     who: Who,
@@ -70,6 +73,7 @@ impl App {
     pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Arc<Cache>>, settings: &HttpSettings, log: Log) -> Self {
         Self {
             store,
+            probes: Probes::default(),
             cache,
             who: settings.who,
             auth,

@@ -64,7 +64,7 @@ pub trait Store: Accounts + Sessions + Outbox {
     /// Removes a user, under the same condition.
     async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>>;
 
-    /// Returns when the database has answered.
+    /// Returns when the database has answered. It waits behind no request, and neither does the next one: they have a connection of their own.
     async fn ping(&self) -> Result<()>;
 
     /// Whether the schema is what this version needs, or newer.
