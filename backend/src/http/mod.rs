@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use ipnet::IpNet;
@@ -132,7 +132,8 @@ fn router(app: &Arc<App>) -> Router {
     let routes = routes
         .merge(docs::routes(openapi::text(document, app.who, app.auth.is_some())))
         .fallback(async || StatusCode::NOT_FOUND)
-        .layer(CatchPanicLayer::new());
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(body::refuse_announced));
     let routes = match &app.cors {
         Some(cors) => routes.layer(cors.clone()),
         None => routes,

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::common::{Api, Kind, http_settings, on_both};
+use crate::common::{Api, Kind, http_settings, on_both, problem};
 
 on_both!(
     health_tells_the_time,
@@ -178,6 +178,18 @@ async fn listed_origins_may_call_and_others_may_not() {
         (error.status, error.header("access-control-allow-origin")),
         (422, "https://app.example"),
         "errors can be read too"
+    );
+    let too_large = api
+        .ask("POST", "/users")
+        .header("origin", "https://app.example")
+        .header("content-type", "application/json")
+        .body(vec![b' '; 10_000_001])
+        .await;
+    problem(&too_large, 413);
+    assert_eq!(
+        [too_large.header("access-control-allow-origin"), too_large.header("vary")],
+        ["https://app.example", "origin"],
+        "also one that comes before all others"
     );
 }
 
