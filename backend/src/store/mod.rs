@@ -161,6 +161,11 @@ pub trait Accounts: Send + Sync {
     /// One user.
     async fn account(&self, id: i64) -> Result<Option<Account>>;
 
+    /// One user, for itself to see. While there is no primary, as some replica knows it, be it of before the last write.
+    async fn own_account(&self, id: i64) -> Result<Option<Account>> {
+        self.account(id).await
+    }
+
     /// Puts a new hash of the same password in the place of the old one, if that is still there.
     async fn rehash(&self, id: i64, old: &str, new: &str) -> Result<()>;
 
