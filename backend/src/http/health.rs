@@ -50,11 +50,21 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, Probl
     }
     let store = Arc::clone(&app.store);
     let answer = app.probes.migrated.ask(async move { store.is_migrated().await }).await;
-    if answer.map_err(silent)? {
-        Ok(fine("ready"))
-    } else {
-        Err(Problem::unavailable("the database's schema is not up to date", None))
+    if !answer.map_err(silent)? {
+        return Err(Problem::unavailable("the database's schema is not up to date", None));
     }
+    if !knows_what_replicas_must_know(&app) {
+        let cause = "there is no primary, and it was not there since this server started".to_owned();
+        return Err(Problem::unavailable("the database cannot be read yet", Some(cause)));
+    }
+    Ok(fine("ready"))
+}
+
+/// While there is no primary, a replica may answer only who knows from Redis how far it must be; and Redis is trusted by those who have been at the primary.
+fn knows_what_replicas_must_know(app: &App) -> bool {
+    let servers = app.store.servers();
+    let is_cut_off = !servers.is_empty() && !servers.iter().any(|server| server.primary);
+    !is_cut_off || app.cache.as_ref().is_none_or(|cache| cache.status().held)
 }
 
 /// Whatever is wrong with the database, this server is not healthy then, so it is always 503.
