@@ -249,6 +249,6 @@ impl Auth {
 
     /// The caller's own account, unless it is gone.
     pub async fn account(&self, caller: Caller) -> Result<Option<Account>, Refusal> {
-        Ok(self.store.account(caller.id).await?)
+        Ok(self.store.own_account(caller.id).await?)
     }
 }

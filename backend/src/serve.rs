@@ -32,6 +32,8 @@ use crate::trace::Traces;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Most fields in a request's head. `lb` takes 128, and adds some of its own.
+const FIELDS: usize = 256;
 /// How long a connection may be silent before a request's head is whole. Longer than load balancers keep idle connections (lb: 60 s,
 /// nginx: 60 s), so that it is them who close, and never this side while a request is on its way.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
@@ -187,7 +189,8 @@ struct Connections {
 impl Connections {
     fn new(app: Arc<App>) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let mut http1 = http.http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(FIELDS);
         http.http2().timer(TokioTimer::new());
         Self {
             http,

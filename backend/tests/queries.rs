@@ -44,7 +44,12 @@ async fn a_request_costs_the_same_however_many_users_there_are() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let api = Api::start(kind).await;
         // What a new connection says to the database first is not the request's.
-        assert_eq!(api.get("/health").await.status, 200);
+        for path in ["/users", "/health"] {
+            assert_eq!(api.get(path).await.status, 200);
+        }
+        for path in ["/health", "/ready"] {
+            assert_eq!(cost(&api, api.get(path), 200).await, 1);
+        }
         let mut made = 0;
         for users in [1, 10, 150] {
             while made < users {

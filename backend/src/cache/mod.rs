@@ -89,6 +89,8 @@ struct Shared {
     blocked: Mutex<Option<(i64, Instant)>>,
     /// How many notes the last look at the outbox has found.
     found: AtomicU64,
+    /// Redis was trusted at some time.
+    held: AtomicBool,
     /// A read found that no places in the log are kept.
     needs_floor: AtomicBool,
 }
@@ -98,6 +100,8 @@ struct Shared {
 pub struct Status {
     /// Redis is trusted.
     pub holds: bool,
+    /// It is, or was at some time.
+    pub held: bool,
     /// There is a connection to it.
     pub connected: bool,
     /// Notes that lay in the outbox at the last look.
@@ -117,6 +121,7 @@ impl Cache {
             told: Mutex::default(),
             blocked: Mutex::default(),
             found: AtomicU64::new(0),
+            held: AtomicBool::new(false),
             needs_floor: AtomicBool::new(false),
         });
         let (linked, looking) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -178,6 +183,7 @@ impl Cache {
     pub fn status(&self) -> Status {
         Status {
             holds: self.shared.lease.holds(Instant::now()),
+            held: self.shared.held.load(Ordering::Relaxed),
             connected: self.shared.link.live().is_some(),
             notes: self.shared.found.load(Ordering::Relaxed),
         }

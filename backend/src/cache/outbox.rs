@@ -64,6 +64,7 @@ impl Shared {
                 }
             };
             let holds = self.lease.holds(now);
+            self.held.fetch_or(holds, Ordering::Relaxed);
             if holds != std::mem::replace(&mut held, holds) {
                 tracing::info!(holds, "the cache is {}", if holds { "used" } else { "not used" });
             }

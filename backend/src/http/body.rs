@@ -6,6 +6,8 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::error::Category;
 use tokio::time::timeout;
@@ -27,11 +29,11 @@ fn too_large() -> Problem {
     )
 }
 
-/// Refuses a request that says itself that it is too large, whatever it is for.
-pub(super) async fn refuse_announced(request: Request) -> Result<Request, Problem> {
+/// A layer that refuses a request that says itself that it is too large, whatever it is for.
+pub(super) async fn refuse_announced(request: Request, next: Next) -> Result<Response, Problem> {
     let announced = request.body().size_hint().lower();
     if announced <= LARGEST as u64 {
-        return Ok(request);
+        return Ok(next.run(request).await);
     }
     // A client that expects a go-ahead does not send before it has one.
     if announced <= DISCARDED && !request.headers().contains_key(EXPECT) {

@@ -6,7 +6,8 @@
 //! (`user-ID`).
 //!
 //! The answer to a request with `Authorization` may be shared only where the origin says so (RFC 9111, section 3.5). Where reads are for
-//! everybody it does, with `public` in both fields; where one must log in to read, nothing is shared at all.
+//! everybody it does, with `public` in both fields; where one must log in to read, nothing is shared at all. Nor is anything with a lifetime
+//! below a second, the least that `max-age` can say: `max-age=0` would still let a cache serve it stale.
 
 use std::time::Duration;
 
@@ -20,22 +21,25 @@ static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 static CACHE_PURGE: HeaderName = HeaderName::from_static("cache-purge");
 const LISTS: HeaderValue = HeaderValue::from_static("users");
 
+/// The least lifetime that can be told.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// Writes the headers.
 pub(super) enum Caching {
-    /// Everybody may read.
+    /// Everybody may read, and caches may keep it.
     Public {
         /// For a request without `Authorization`.
         shared: HeaderValue,
         /// For one with it.
         authorized: HeaderValue,
     },
-    /// Only those who have logged in may.
+    /// Only those who have logged in may read, or nothing is to be kept.
     Private,
 }
 
 impl Caching {
     pub(super) fn new(ttl: Duration, who: Who) -> Self {
-        if who == Who::Everybody {
+        if who == Who::Everybody || ttl < SHORTEST {
             return Self::Private;
         }
         let shared = format!("max-age={}, stale-while-revalidate=30, stale-if-error=600", ttl.as_secs());

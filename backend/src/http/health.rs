@@ -1,7 +1,6 @@
 //! Whether this server lives (`/health`), and whether it should be sent requests (`/ready`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
@@ -9,16 +8,21 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::App;
 use super::openapi::Unavailable;
+use super::probe::Probe;
 use crate::error::Problem;
-use crate::store::Result;
 
-/// How long the database has to answer. Whoever asks is asking often, and would rather have a no than wait.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// What is asked of the database to know how it is.
+#[derive(Default)]
+pub(super) struct Probes {
+    /// Does it answer?
+    answers: Probe<()>,
+    /// Is its schema up to date?
+    migrated: Probe<bool>,
+}
 
 /// How the server is.
 #[derive(Serialize, ToSchema)]
@@ -31,32 +35,41 @@ pub(super) struct Health {
 
 /// 200 while the database answers.
 #[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, body = Health), Unavailable))]
-pub(super) async fn health(State(app): State<Arc<App>>) -> std::result::Result<Response, Problem> {
-    soon(app.store.ping()).await?;
+pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let store = Arc::clone(&app.store);
+    let answer = app.probes.answers.ask(async move { store.ping().await }).await;
+    answer.map_err(silent)?;
     Ok(fine("healthy"))
 }
 
 /// 200 while this server can do its work and is to stay.
 #[utoipa::path(get, path = "/ready", tag = "operation", responses((status = 200, body = Health), Unavailable))]
-pub(super) async fn ready(State(app): State<Arc<App>>) -> std::result::Result<Response, Problem> {
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if app.is_draining() {
         return Err(Problem::unavailable("this server is shutting down", None));
     }
-    if soon(app.store.is_migrated()).await? {
-        Ok(fine("ready"))
-    } else {
-        Err(Problem::unavailable("the database's schema is not up to date", None))
+    let store = Arc::clone(&app.store);
+    let answer = app.probes.migrated.ask(async move { store.is_migrated().await }).await;
+    if !answer.map_err(silent)? {
+        return Err(Problem::unavailable("the database's schema is not up to date", None));
     }
+    if !knows_what_replicas_must_know(&app) {
+        let cause = "there is no primary, and it was not there since this server started".to_owned();
+        return Err(Problem::unavailable("the database cannot be read yet", Some(cause)));
+    }
+    Ok(fine("ready"))
+}
+
+/// While there is no primary, a replica may answer only who knows from Redis how far it must be; and Redis is trusted by those who have been at the primary.
+fn knows_what_replicas_must_know(app: &App) -> bool {
+    let servers = app.store.servers();
+    let is_cut_off = !servers.is_empty() && !servers.iter().any(|server| server.primary);
+    !is_cut_off || app.cache.as_ref().is_none_or(|cache| cache.status().held)
 }
 
 /// Whatever is wrong with the database, this server is not healthy then, so it is always 503.
-async fn soon<T>(answer: impl Future<Output = Result<T>>) -> std::result::Result<T, Problem> {
-    let cause = match timeout(PATIENCE, answer).await {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {PATIENCE:?}"),
-    };
-    Err(Problem::unavailable("the database does not answer", Some(cause)))
+fn silent(cause: String) -> Problem {
+    Problem::unavailable("the database does not answer", Some(cause))
 }
 
 fn fine(status: &'static str) -> Response {

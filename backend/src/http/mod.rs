@@ -16,6 +16,7 @@ mod metrics;
 mod number;
 mod observe;
 mod openapi;
+mod probe;
 mod query;
 mod security;
 mod stored;
@@ -29,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use ipnet::IpNet;
@@ -45,11 +46,13 @@ use crate::settings::{HttpSettings, Who};
 use crate::store::{Note, Store};
 use crate::trace::Tracer;
 use caching::Caching;
+use health::Probes;
 use metrics::Metrics;
 
 /// What the handlers work with.
 pub struct App {
     store: Arc<dyn Store>,
+    probes: Probes,
     /// In Redis, where there is one.
     cache: Option<Arc<Cache>>,
     who: Who,
@@ -70,6 +73,7 @@ impl App {
     pub fn new(store: Arc<dyn Store>, auth: Option<Auth>, cache: Option<Arc<Cache>>, settings: &HttpSettings, log: Log) -> Self {
         Self {
             store,
+            probes: Probes::default(),
             cache,
             who: settings.who,
             auth,
@@ -128,7 +132,8 @@ fn router(app: &Arc<App>) -> Router {
     let routes = routes
         .merge(docs::routes(openapi::text(document, app.who, app.auth.is_some())))
         .fallback(async || StatusCode::NOT_FOUND)
-        .layer(CatchPanicLayer::new());
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(body::refuse_announced));
     let routes = match &app.cors {
         Some(cors) => routes.layer(cors.clone()),
         None => routes,

@@ -10,10 +10,10 @@ use axum::http::header::{CONNECTION, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use uuid::Uuid;
 
-use super::{App, Peer, body, client, security};
+use super::{App, Peer, client, security};
 use crate::error::Problem;
 use crate::log::RequestLine;
 use crate::trace::{self, FutureExt, RequestSpan, TraceId};
@@ -31,12 +31,9 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let mut entry = Entry::open(&app, &request);
     request.extensions_mut().insert(Client(entry.client));
     let version = request.version();
-    let mut response = match body::refuse_announced(request).await {
-        Ok(request) => match &entry.span {
-            Some(span) => next.run(request).with_context(span.context()).await,
-            None => next.run(request).await,
-        },
-        Err(problem) => problem.into_response(),
+    let mut response = match &entry.span {
+        Some(span) => next.run(request).with_context(span.context()).await,
+        None => next.run(request).await,
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         entry.error = Problem::complete(&mut response, &entry.request_id);

@@ -32,13 +32,14 @@ impl Writer {
     /// Starts a thread that writes to `out` until the last clone of this writer is gone.
     pub(super) fn start(out: impl Write + Send + 'static) -> Self {
         let (queue, lines) = sync_channel(QUEUE);
-        let spawned = std::thread::Builder::new().name("log".into()).spawn(move || write_all(&lines, out));
+        let dropped = Arc::default();
+        let lost = Arc::clone(&dropped);
+        let spawned = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write_all(&lines, out, &lost));
         // Without the thread the queue has no reader: lines are counted as dropped, and the server works on.
         drop(spawned);
-        Self {
-            queue,
-            dropped: Arc::default(),
-        }
+        Self { queue, dropped }
     }
 
     /// Takes one line with its line feed, or drops and counts it.
@@ -73,7 +74,7 @@ impl Write for Writer {
     }
 }
 
-fn write_all(lines: &Receiver<Message>, mut out: impl Write) {
+fn write_all(lines: &Receiver<Message>, mut out: impl Write, lost: &AtomicU64) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok(first) = lines.recv() {
         #[expect(
@@ -81,17 +82,22 @@ fn write_all(lines: &Receiver<Message>, mut out: impl Write) {
             reason = "a thread of the log's own, or one that ends: no connection waits for it"
         )]
         std::thread::sleep(GATHER);
-        let mut flushed = Vec::new();
+        let (mut flushed, mut taken) = (Vec::new(), 0);
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                Message::Line(line) => batch.extend_from_slice(&line),
+                Message::Line(line) => {
+                    taken += 1;
+                    batch.extend_from_slice(&line);
+                }
                 Message::Flush(done) => flushed.push(done),
             }
             next = if batch.len() < BATCH { lines.try_recv().ok() } else { None };
         }
-        // A closed standard output is no reason to stop serving.
-        let _ = out.write_all(&batch).and_then(|()| out.flush());
+        // A closed standard output is no reason to stop serving. Some of the lines may have come out; which, nobody can tell.
+        if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+            lost.fetch_add(taken, Ordering::Relaxed);
+        }
         batch.clear();
         for done in flushed {
             let _ = done.try_send(());
@@ -133,6 +139,29 @@ mod tests {
             lines.concat()
         );
         assert_eq!(writer.dropped(), 0);
+    }
+
+    /// Takes nothing.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let writer = Writer::start(Closed);
+        for _ in 0..10 {
+            writer.send(b"line\n".to_vec());
+        }
+        writer.flush();
+        assert_eq!(writer.dropped(), 10);
     }
 
     /// Blocks until the other end of the channel is gone.

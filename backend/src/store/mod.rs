@@ -64,7 +64,7 @@ pub trait Store: Accounts + Sessions + Outbox {
     /// Removes a user, under the same condition.
     async fn delete(&self, id: i64, condition: &Condition) -> Result<Changed<Note>>;
 
-    /// Returns when the database has answered.
+    /// Returns when the database has answered. It waits behind no request, and neither does the next one: they have a connection of their own.
     async fn ping(&self) -> Result<()>;
 
     /// Whether the schema is what this version needs, or newer.
@@ -160,6 +160,11 @@ pub trait Accounts: Send + Sync {
 
     /// One user.
     async fn account(&self, id: i64) -> Result<Option<Account>>;
+
+    /// One user, for itself to see. While there is no primary, as some replica knows it, be it of before the last write.
+    async fn own_account(&self, id: i64) -> Result<Option<Account>> {
+        self.account(id).await
+    }
 
     /// Puts a new hash of the same password in the place of the old one, if that is still there.
     async fn rehash(&self, id: i64, old: &str, new: &str) -> Result<()>;

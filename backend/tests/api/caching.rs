@@ -1,8 +1,11 @@
 //! What caches are told.
 
+use std::time::Duration;
+
+use backend::settings::HttpSettings;
 use serde_json::json;
 
-use crate::common::{Answer, Api, on_both};
+use crate::common::{Answer, Api, Kind, http_settings, on_both};
 
 on_both!(
     reads_may_be_cached_under_their_tags,
@@ -65,5 +68,43 @@ async fn nothing_else_is_cached(api: Api) {
             (200, "no-store", ""),
             "{path}"
         );
+    }
+}
+
+async fn with_ttl(cache_ttl: Duration) -> Api {
+    let http = HttpSettings {
+        cache_ttl,
+        ..http_settings()
+    };
+    Api::with(Kind::Sqlite, http).await
+}
+
+#[tokio::test]
+async fn the_ttl_is_that_of_the_settings() {
+    let api = with_ttl(Duration::from_secs(20)).await;
+    let shared = "max-age=20, stale-while-revalidate=30, stale-if-error=600";
+    assert_eq!(api.get("/users").await.header("cdn-cache-control"), shared);
+    let authorized = api.get("/users").header("authorization", "Bearer x").await;
+    assert_eq!(authorized.header("cdn-cache-control"), format!("public, {shared}"));
+}
+
+/// `max-age=0` would not say it: what is stale at once may still be served stale.
+#[tokio::test]
+async fn with_a_ttl_below_a_second_nothing_is_shared() {
+    for millis in [0, 500, 999] {
+        let api = with_ttl(Duration::from_millis(millis)).await;
+        let path = format!("/users/{}", api.user("Ada", "ada@example.com").await);
+        for path in ["/users", "/users?after=0", &path] {
+            for field in ["authorization", "x-nothing"] {
+                let answer = api.get(path).header(field, "Bearer x").await;
+                let header = |name| answer.header(name);
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert_eq!(
+                    [header("cdn-cache-control"), header("cache-control"), header("cache-tag")],
+                    ["no-store", "private, max-age=0", ""],
+                    "{path}, {millis} ms"
+                );
+            }
+        }
     }
 }

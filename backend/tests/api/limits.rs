@@ -3,13 +3,14 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::common::{Answer, Guarded, PASSWORD, Tokens, at_every_home, problem, stranger};
+use crate::common::{Answer, Guarded, PASSWORD, Tokens, at_every_home, metric, problem, stranger};
 
 at_every_home!(backend::settings::Who::Writers =>
     an_account_bears_ten_failures_wherever_they_come_from,
     guesses_at_once_are_counted_one_by_one,
     an_address_bears_fifty_failures_whomever_they_aim_at,
     who_succeeds_never_waits,
+    what_comes_of_logins_and_refreshes_is_counted,
 );
 
 /// 429, and when to come back.
@@ -84,4 +85,31 @@ async fn who_succeeds_never_waits(servers: Guarded) {
     for _ in 0..20 {
         Tokens::of(&servers.login(servers.first, "ada", PASSWORD).await);
     }
+}
+
+async fn what_comes_of_logins_and_refreshes_is_counted(servers: Guarded) {
+    servers.register("ada").await;
+    let tokens = servers.tokens("ada").await;
+    for _ in 0..10 {
+        problem(&servers.login(servers.first, "nobody", "wrong horse").await, 401);
+    }
+    for _ in 0..2 {
+        limited(&servers.login(servers.first, "nobody", "wrong horse").await);
+    }
+    let next = Tokens::of(&servers.refresh(servers.first, &tokens.refresh).await);
+    // One that is none, one that was exchanged, and one whose session is over by that.
+    for token in ["nonsense", &tokens.refresh, &next.refresh] {
+        problem(&servers.refresh(servers.first, token).await, 401);
+    }
+    for (name, value) in [
+        (r#"backend_auth_logins_total{result="ok"}"#, 1),
+        (r#"backend_auth_logins_total{result="failed"}"#, 10),
+        (r#"backend_auth_logins_total{result="limited"}"#, 2),
+        (r#"backend_auth_refreshes_total{result="ok"}"#, 1),
+        (r#"backend_auth_refreshes_total{result="refused"}"#, 3),
+        ("backend_auth_reuses_total", 1),
+    ] {
+        assert_eq!(metric(servers.first, name).await, value, "{name}");
+    }
+    assert_eq!(metric(servers.second, "backend_auth_reuses_total").await, 0, "each for itself");
 }

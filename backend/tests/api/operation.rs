@@ -3,12 +3,16 @@
 use backend::settings::{Cors, HttpSettings};
 use http::HeaderValue;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::common::{Api, Kind, http_settings, on_both};
+use crate::common::{Api, Kind, http_settings, on_both, problem};
 
 on_both!(
     health_tells_the_time,
     ready_is_ready,
+    a_request_may_have_256_fields,
+    what_is_no_request_has_a_bare_answer,
     security_headers_are_on_every_answer,
     without_origins_there_are_no_cors_headers,
     metrics_count_by_route_and_not_by_path,
@@ -22,6 +26,42 @@ async fn health_tells_the_time(api: Api) {
     let time = json["time"].as_str().expect("text");
     let format = &time::format_description::well_known::Rfc3339;
     assert!(time::OffsetDateTime::parse(time, format).is_ok(), "{time}");
+}
+
+/// The head of the answer to these bytes.
+async fn head_of_answer(api: &Api, request: &str) -> String {
+    let mut stream = TcpStream::connect(api.addr).await.expect("it listens");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it closes");
+    answer.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase()
+}
+
+fn with_fields(fields: usize) -> String {
+    let fields: String = (2..fields).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    format!("GET /users HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{fields}\r\n")
+}
+
+async fn a_request_may_have_256_fields(api: Api) {
+    for fields in [100, 101, 150, 256] {
+        let head = head_of_answer(&api, &with_fields(fields)).await;
+        assert!(head.starts_with("http/1.1 200 "), "{fields}: {head}");
+    }
+}
+
+async fn what_is_no_request_has_a_bare_answer(api: Api) {
+    let long = format!("GET /users?{} HTTP/1.1\r\nhost: test\r\n\r\n", "x".repeat(70_000));
+    let cases = [
+        (with_fields(257), "431"),
+        (long, "414"),
+        ("GET /us ers HTTP/1.1\r\nhost: test\r\n\r\n".to_owned(), "400"),
+        ("GET /users HTTP/1.1\r\nho st: test\r\n\r\n".to_owned(), "400"),
+    ];
+    for (request, status) in cases {
+        let head = head_of_answer(&api, &request).await;
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{head}");
+        assert!(head.contains("\r\ncontent-length: 0") && !head.contains("content-type"), "{head}");
+    }
 }
 
 async fn ready_is_ready(api: Api) {
@@ -138,6 +178,18 @@ async fn listed_origins_may_call_and_others_may_not() {
         (error.status, error.header("access-control-allow-origin")),
         (422, "https://app.example"),
         "errors can be read too"
+    );
+    let too_large = api
+        .ask("POST", "/users")
+        .header("origin", "https://app.example")
+        .header("content-type", "application/json")
+        .body(vec![b' '; 10_000_001])
+        .await;
+    problem(&too_large, 413);
+    assert_eq!(
+        [too_large.header("access-control-allow-origin"), too_large.header("vary")],
+        ["https://app.example", "origin"],
+        "also one that comes before all others"
     );
 }
 

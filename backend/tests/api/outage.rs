@@ -7,7 +7,7 @@ use backend::store;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::common::{Answer, Api, Ask, Database, Kind, database_settings, http_settings, on_both, problem, serve};
+use crate::common::{Answer, Api, Ask, Database, Kind, database_settings, http_settings, on_both, problem, serve, until};
 
 on_both!(a_newer_schema_is_fine);
 
@@ -97,6 +97,42 @@ async fn a_newer_schema_is_fine(api: Api) {
     api.database.execute(sql).await;
     assert_eq!(api.get("/ready").await.status, 200);
     api.store.migrate().await.expect("what is not known is left alone");
+}
+
+/// Whoever balances the load would else take an overload for the death of all servers.
+#[tokio::test]
+async fn an_overload_is_no_illness() {
+    let api = Api::start(Kind::Postgres).await;
+    let mut blocker = api.database.connection().await;
+    // Whoever adds a user waits for it, with a connection.
+    let taken = sqlx::query("SELECT pg_advisory_lock(7305808868)").execute(&mut blocker).await;
+    taken.expect("nobody else has it");
+    let add = |n: usize| {
+        let user = json!({"name": "a", "email": format!("{n}@example.com")});
+        tokio::spawn(api.ask("POST", "/users").json(&user).into_future())
+    };
+    let adding: Vec<_> = (0..30).map(add).collect();
+    until("all connections to be in use", async || {
+        let pool = api.store.pool();
+        pool.open - pool.idle == pool.max
+    })
+    .await;
+    let reading = tokio::spawn(api.get("/users").into_future());
+    let probes = (0..20).flat_map(|_| ["/health", "/ready"]).map(|path| api.get(path).into_future());
+    for answer in futures::future::join_all(probes).await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    unavailable(&reading.await.expect("it is answered"));
+    // With the connection goes the lock.
+    drop(blocker);
+    let mut added = 0;
+    for answer in adding {
+        match answer.await.expect("it is answered") {
+            answer if answer.status == 201 => added += 1,
+            answer => unavailable(&answer),
+        }
+    }
+    assert!(added >= 20, "{added}: those who had a connection were only late");
 }
 
 #[tokio::test]

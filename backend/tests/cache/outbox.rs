@@ -5,12 +5,13 @@ use backend::store::{self, Changed, Condition, Note};
 use backend::users::{Change, Name};
 use serde_json::json;
 
-use crate::common::{Cached, Database, Kind, OwnRedis, Process, run_with_input, until};
+use crate::common::{Cached, Database, Kind, OwnRedis, Process, metric, run_with_input, until};
 use crate::on_two;
 
 on_two!(
     a_note_that_was_left_is_delivered_by_another,
     a_write_leaves_a_note_and_nothing_else_does,
+    notes_that_lie_there_are_in_the_metrics,
 );
 
 const NOTES: &str = "SELECT count(*) FROM outbox";
@@ -37,6 +38,18 @@ async fn a_note_that_was_left_is_delivered_by_another(cached: Cached) {
     until("the note is removed", async || cached.database.number(NOTES).await == 0).await;
     let delivered: u64 = cached.servers.iter().map(|server| server.cache.counts().told_later.get()).sum();
     assert!(delivered >= 1);
+}
+
+async fn notes_that_lie_there_are_in_the_metrics(cached: Cached) {
+    let found = async || metric(cached.servers[0].addr, "backend_cache_outbox_notes").await;
+    until("a look to find none", async || found().await == 0).await;
+    until("a look to find some", async || {
+        // Again and again, since those that were found are removed.
+        cached.database.execute("INSERT INTO outbox (user_id, version) VALUES (1, 1)").await;
+        found().await > 0
+    })
+    .await;
+    until("a look to find none", async || found().await == 0).await;
 }
 
 async fn a_write_leaves_a_note_and_nothing_else_does(cached: Cached) {

@@ -81,6 +81,14 @@ impl Database {
         }
     }
 
+    /// A connection of the test's own to a PostgreSQL database.
+    pub async fn connection(&self) -> PgConnection {
+        let Place::Postgres { server, name } = &self.place else {
+            panic!("only PostgreSQL has sessions")
+        };
+        server.clone().database(name).connect().await.expect("the server answers")
+    }
+
     /// One number that SQL gives.
     pub async fn number(&self, sql: &'static str) -> i64 {
         match &self.place {

@@ -15,6 +15,7 @@ mod cached;
 mod client;
 mod database;
 mod guarded;
+mod metrics;
 mod process;
 mod redis;
 mod streaming;
@@ -39,6 +40,7 @@ pub use client::{Answer, Ask, problem};
 pub use database::{Database, Kind};
 pub(crate) use guarded::at_every_home;
 pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
+pub use metrics::{metric, metrics};
 pub use process::{Process, run, run_with_input};
 pub use streaming::{PgServer, Streaming};
 

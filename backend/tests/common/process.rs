@@ -92,6 +92,11 @@ impl Process {
         }
     }
 
+    /// Closes its standard output, as somebody who reads it does by ending.
+    pub fn close_log(&mut self) {
+        self.log = None;
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();

@@ -1,6 +1,6 @@
 //! Its log.
 
-use crate::common::{Ask, Database, Kind, Process, run};
+use crate::common::{Ask, Database, Kind, Process, metric, run, until};
 
 #[tokio::test]
 async fn each_request_is_one_line_of_json() {
@@ -40,6 +40,19 @@ async fn each_request_is_one_line_of_json() {
         log.iter()
             .any(|line| line["level"] == "WARN" && line["message"].as_str().is_some_and(|text| text.starts_with("AUTH=off")))
     );
+}
+
+#[tokio::test]
+async fn without_anybody_who_reads_it_a_server_goes_on_and_counts_what_is_lost() {
+    let database = Database::new(Kind::Sqlite).await;
+    let mut server = Process::start(&database.url, &[]).await;
+    server.until_ready().await;
+    server.close_log();
+    until("lines to be lost", async || {
+        assert_eq!(server.get("/users").await.status, 200);
+        metric(server.addr, "backend_log_lines_dropped_total").await > 0
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backend::settings::{HttpSettings, Who};
 use backend::store::{At, Store, StoreError};
 use serde_json::json;
 
-use crate::common::{Ask, PgServer, Streaming, http_settings, problem, serve, until};
+use crate::common::{Ask, PASSWORD, PgServer, Streaming, Tokens, http_settings, problem, serve, until};
 use crate::load::{Load, change, create, position};
 
 fn is_healthy(store: &dyn Store, server: &PgServer) -> bool {
@@ -178,6 +179,47 @@ async fn a_promoted_replica_is_written_to_and_the_old_primary_never_again() {
     .await;
     load.reads().await;
     load.finish(store.as_ref()).await;
+}
+
+#[tokio::test]
+async fn without_a_primary_users_still_see_themselves() {
+    let mut cluster = Streaming::start(1).await;
+    let http = HttpSettings {
+        who: Who::Everybody,
+        ..http_settings()
+    };
+    let addr = serve(cluster.ready().await, &http).await;
+    let post = async |path: &str, body: serde_json::Value| Ask::new(addr, "POST", path).json(&body).await;
+    let known = json!({"name": "a", "email": "a@example.com", "password": PASSWORD});
+    let credentials = json!({"email": "a@example.com", "password": PASSWORD});
+    assert_eq!(post("/auth/register", known).await.status, 201);
+    let known = Tokens::of(&post("/auth/login", credentials).await);
+    let me = async |tokens: &Tokens| Ask::new(addr, "GET", "/auth/me").token(&tokens.access).await;
+    let before = me(&known).await;
+    assert_eq!(before.status, 200, "{}", before.text());
+    let place = cluster.primary.place().await;
+    until("the replica to be so far", async || cluster.replicas[0].place().await >= place).await;
+    cluster.replicas[0].execute("SELECT pg_wal_replay_pause()").await;
+    until("the pause", async || {
+        let state = "SELECT (pg_get_wal_replay_pause_state() = 'paused')::int::bigint";
+        cluster.replicas[0].number(state).await == 1
+    })
+    .await;
+    let unknown = json!({"name": "b", "email": "b@example.com", "password": PASSWORD});
+    let credentials = json!({"email": "b@example.com", "password": PASSWORD});
+    assert_eq!(post("/auth/register", unknown).await.status, 201);
+    let unknown = Tokens::of(&post("/auth/login", credentials).await);
+
+    cluster.primary.stop().await;
+    for _ in 0..3 {
+        let after = me(&known).await;
+        assert_eq!((after.status, after.text()), (200, before.text()));
+        assert_eq!(after.header("etag"), before.header("etag"));
+        // Not 401, by which a client would throw its tokens away.
+        problem(&me(&unknown).await, 503);
+    }
+    cluster.primary.restart().await;
+    until("the primary to be asked again", async || me(&unknown).await.status == 200).await;
 }
 
 /// It may be further in its log than the new primary is: that log is another one.

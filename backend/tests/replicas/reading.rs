@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::{Ask, PgServer, Streaming, http_settings, serve, until};
+use crate::common::{Ask, PgServer, Streaming, http_settings, metrics, serve, until};
 use crate::load::{Load, change, create, position};
 
 /// Statements sent so far to each server.
@@ -192,7 +192,7 @@ async fn the_api_and_its_metrics_over_replicas() {
         .await;
     assert_eq!(created.status, 201, "{}", created.text());
     assert_eq!(Ask::new(addr, "GET", created.header("location")).await.json(), created.json());
-    let metrics = Ask::new(addr, "GET", "/metrics").await;
+    let metrics = metrics(addr).await;
     let (primary, replica) = (cluster.primary.name(), cluster.replicas[0].name());
     for line in [
         format!("backend_db_server_primary{{server=\"{primary}\"}} 1"),

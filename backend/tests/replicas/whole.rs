@@ -8,13 +8,16 @@ use serde_json::json;
 
 use crate::common::{OwnRedis, Process, Streaming, problem, until};
 
-/// Servers on one cluster and one Redis, all of which find the replicas in use.
-async fn servers(cluster: &Streaming, redis: &OwnRedis) -> Vec<Process> {
+async fn start(cluster: &Streaming, redis: &OwnRedis) -> Process {
     let replicas: Vec<String> = cluster.replicas.iter().map(|replica| replica.url()).collect();
     let (replicas, redis) = (replicas.join(","), redis.url());
     let environment = [("DATABASE_REPLICA_URLS", replicas.as_str()), ("REDIS_URL", redis.as_str())];
-    let primary = cluster.primary.url();
-    let mut servers = join_all((0..2).map(|_| Process::start(&primary, &environment))).await;
+    Process::start(&cluster.primary.url(), &environment).await
+}
+
+/// Servers on one cluster and one Redis, all of which find the replicas in use.
+async fn servers(cluster: &Streaming, redis: &OwnRedis) -> Vec<Process> {
+    let mut servers = join_all((0..2).map(|_| start(cluster, redis))).await;
     for server in &mut servers {
         server.forget_log();
         server.until_ready().await;
@@ -77,6 +80,26 @@ async fn a_lagging_replica_is_nobodys_business() {
     assert_eq!(reader.get("/users/1").await.status, 404);
     cluster.replicas[0].execute("SELECT pg_wal_replay_resume()").await;
     until_replicas_are_asked(reader, &cluster).await;
+}
+
+#[tokio::test]
+async fn a_server_that_starts_without_a_primary_is_ready_when_it_can_read() {
+    let (mut cluster, redis) = (Streaming::start(1).await, OwnRedis::start().await);
+    let before = servers(&cluster, &redis).await;
+    let path = add(&before[0], 1).await;
+    until_replicas_are_asked(&before[0], &cluster).await;
+    cluster.primary.stop().await;
+    let mut late = start(&cluster, &redis).await;
+    late.forget_log();
+    assert_eq!(late.get("/health").await.status, 200, "a replica answers");
+    problem(&late.get(&path).await, 503);
+    problem(&late.get("/ready").await, 503);
+    for path in [&path, "/ready"] {
+        assert_eq!(before[0].get(path).await.status, 200, "those who know go on");
+    }
+    cluster.primary.restart().await;
+    late.until_ready().await;
+    assert_eq!(late.get(&path).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

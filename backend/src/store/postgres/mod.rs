@@ -55,20 +55,24 @@ pub(super) struct Postgres {
     noting: bool,
     /// One connection for those who read the notes, who must not wait behind requests.
     outbox: Cluster,
+    /// One for those who want to know how the database is. Behind requests, an overload would look like its death.
+    probes: Cluster,
 }
 
 impl Postgres {
     pub(super) fn new(primary: &PgConnectOptions, replicas: &[PgConnectOptions], settings: PoolSettings, noting: bool) -> Self {
         let pool = Cluster::new(primary, replicas, settings);
-        let outbox = pool.aside(PoolSettings {
+        let one = PoolSettings {
             max_connections: 1,
             ..settings
-        });
+        };
+        let (outbox, probes) = (pool.aside(one), pool.aside(one));
         Self {
             settings,
             pool,
             noting,
             outbox,
+            probes,
         }
     }
 
@@ -236,7 +240,7 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.pool
+        self.probes
             .read_anywhere(async move |c| sqlx::query("SELECT 1").execute(c).await)
             .await?;
         Ok(())
@@ -245,7 +249,7 @@ impl Store for Postgres {
     async fn is_migrated(&self) -> Result<bool> {
         const SQL: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
         let read = async move |c: &mut PgConnection| sqlx::query_scalar(SQL).fetch_one(c).await;
-        let version: Option<i64> = self.pool.read_anywhere(read).await?;
+        let version: Option<i64> = self.probes.read_anywhere(read).await?;
         Ok(version.is_some_and(|version| version >= migrate::newest(&MIGRATIONS)))
     }
 
@@ -278,9 +282,9 @@ impl Store for Postgres {
     }
 
     fn pool(&self) -> PoolStatus {
-        let (users, outbox) = (self.pool.status(), self.outbox.status());
+        let (users, outbox, probes) = (self.pool.status(), self.outbox.status(), self.probes.status());
         PoolStatus {
-            statements: users.statements + outbox.statements,
+            statements: users.statements + outbox.statements + probes.statements,
             ..users
         }
     }
@@ -290,6 +294,7 @@ impl Store for Postgres {
     }
 
     async fn close(&self) {
+        self.probes.close().await;
         self.outbox.close().await;
         self.pool.close().await;
     }

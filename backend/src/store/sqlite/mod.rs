@@ -46,6 +46,8 @@ pub(super) struct Sqlite {
     noting: bool,
     /// One connection for those who read the notes, who must not wait behind requests.
     outbox: Pool<SqliteConnection>,
+    /// One for those who want to know how the database is. Behind requests, an overload would look like its death.
+    probes: Pool<SqliteConnection>,
     /// Whose turn it is to write in this process.
     turn: Semaphore,
 }
@@ -64,12 +66,13 @@ impl Sqlite {
             max_connections: 1,
             ..settings
         };
-        let outbox = Pool::new(options.clone(), one);
+        let (outbox, probes) = (Pool::new(options.clone(), one), Pool::new(options.clone(), one));
         Self {
             options,
             pool,
             noting,
             outbox,
+            probes,
             turn: Semaphore::new(1),
         }
     }
@@ -213,7 +216,7 @@ impl Store for Sqlite {
 
     async fn ping(&self) -> Result<()> {
         // Not SELECT 1, which SQLite answers without looking at the file.
-        self.pool
+        self.probes
             .read(async move |c| sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(c).await)
             .await?;
         Ok(())
@@ -221,7 +224,7 @@ impl Store for Sqlite {
 
     async fn is_migrated(&self) -> Result<bool> {
         const SQL: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-        let version: Option<i64> = self.pool.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
+        let version: Option<i64> = self.probes.read(async move |c| sqlx::query_scalar(SQL).fetch_one(c).await).await?;
         Ok(version.is_some_and(|version| version >= migrate::newest(&MIGRATIONS)))
     }
 
@@ -247,14 +250,15 @@ impl Store for Sqlite {
     }
 
     fn pool(&self) -> PoolStatus {
-        let (users, outbox) = (self.pool.status(), self.outbox.status());
+        let (users, outbox, probes) = (self.pool.status(), self.outbox.status(), self.probes.status());
         PoolStatus {
-            statements: users.statements + outbox.statements,
+            statements: users.statements + outbox.statements + probes.statements,
             ..users
         }
     }
 
     async fn close(&self) {
+        self.probes.close().await;
         self.outbox.close().await;
         self.pool.close().await;
     }
