@@ -69,15 +69,15 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(selector: Selector, status: StatusCode, lines: Rendered) -> Self {
+    fn new(selector: Selector, status: StatusCode, lines: Rendered, alone: bool) -> Arc<Self> {
         let reason = status.canonical_reason().unwrap_or_default();
-        Self {
+        Arc::new(Self {
             selector,
             status,
             status_line: format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes().into(),
             lines,
-            alone: true,
-        }
+            alone,
+        })
     }
 
     pub(super) fn status_line(&self) -> &[u8] {
@@ -90,16 +90,13 @@ impl Common {
 
     /// Bytes of memory that count for the object that has it.
     pub(super) fn size(&self) -> usize {
-        if self.alone { size_of::<Self>() + self.length() } else { 0 }
+        let bytes = size_of::<Self>() + self.status_line.len() + length(&self.lines);
+        if self.alone { bytes } else { 0 }
     }
+}
 
-    fn length(&self) -> usize {
-        self.status_line.len() + self.lines.text().len() + self.lines.table().len()
-    }
-
-    fn same(&self, other: &Self) -> bool {
-        self.status == other.status && self.lines == other.lines && self.selector == other.selector
-    }
+fn length(lines: &Rendered) -> usize {
+    lines.text().len() + lines.table().len()
 }
 
 /// Whether fields of that name are part of it.
@@ -122,26 +119,27 @@ impl Commons {
         }
     }
 
-    /// The shared one that is the same; or this one, which is shared from now on if there is room for it.
-    pub(super) fn one_of(&self, mut common: Common) -> Arc<Common> {
-        if common.length() > LONGEST {
-            return Arc::new(common);
+    /// The shared one of these parts; or a new one, which is shared from now on if there is room for it.
+    pub(super) fn one_of(&self, selector: &Selector, status: StatusCode, lines: Rendered) -> Arc<Common> {
+        let new = |lines: Rendered, alone: bool| Common::new(selector.clone(), status, lines, alone);
+        if length(&lines) > LONGEST {
+            return new(lines, true);
         }
-        let hash = self.hashing.hash_one((common.status, &common.lines, &common.selector));
+        let hash = self.hashing.hash_one((status, &lines, selector));
         let place = &self.places[hash as usize % PLACES];
         // Nothing panics under this lock.
         let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = shared.iter().find(|known| known.same(&common)) {
+        let same = |known: &&Arc<Common>| known.status == status && known.lines == lines && known.selector == *selector;
+        if let Some(known) = shared.iter().find(same) {
             return Arc::clone(known);
         }
         if shared.len() == EACH {
             let Some(unused) = shared.iter().position(|known| Arc::strong_count(known) == 1) else {
-                return Arc::new(common);
+                return new(lines, true);
             };
             shared.swap_remove(unused);
         }
-        common.alone = false;
-        let common = Arc::new(common);
+        let common = new(lines, false);
         shared.push(Arc::clone(&common));
         common
     }
@@ -153,10 +151,15 @@ mod tests {
 
     use super::*;
 
-    fn common(server: &str) -> Common {
+    fn lines(server: &str) -> Rendered {
         let mut lines = Rendered::default();
         lines.add(&SERVER, server.as_bytes());
-        Common::new(Selector::NONE, StatusCode::OK, lines)
+        lines
+    }
+
+    /// With that line, and else as any other.
+    fn one_of(commons: &Commons, server: &str) -> Arc<Common> {
+        commons.one_of(&Selector::NONE, StatusCode::OK, lines(server))
     }
 
     #[test]
@@ -168,28 +171,29 @@ mod tests {
     #[test]
     fn what_is_alike_is_there_once_and_counts_for_nobody() {
         let commons = Commons::new(RandomState::with_seed(1));
-        let one = commons.one_of(common("a"));
-        assert!(Arc::ptr_eq(&one, &commons.one_of(common("a"))) && one.size() == 0);
+        let one = one_of(&commons, "a");
+        assert!(Arc::ptr_eq(&one, &one_of(&commons, "a")) && one.size() == 0);
+        assert_eq!(one.status_line(), b"HTTP/1.1 200 OK\r\n");
         let others = [
-            common("b"),
-            Common::new(Selector::NONE, StatusCode::NOT_FOUND, one.lines.clone()),
-            Common::new(Selector::from_names(vec![ACCEPT]), StatusCode::OK, one.lines.clone()),
+            one_of(&commons, "b"),
+            commons.one_of(&Selector::NONE, StatusCode::NOT_FOUND, lines("a")),
+            commons.one_of(&Selector::from_names(vec![ACCEPT]), StatusCode::OK, lines("a")),
         ];
         for other in others {
-            assert!(!Arc::ptr_eq(&one, &commons.one_of(other)));
+            assert!(!Arc::ptr_eq(&one, &other));
         }
     }
 
     #[test]
     fn there_is_a_bound_and_what_nobody_has_makes_room() {
         let commons = Commons::new(RandomState::with_seed(1));
-        let held: Vec<_> = (0..10_000).map(|number| commons.one_of(common(&number.to_string()))).collect();
+        let held: Vec<_> = (0..10_000).map(|number| one_of(&commons, &number.to_string())).collect();
         let shared = held.iter().filter(|common| common.size() == 0).count();
         assert_eq!(shared, PLACES * EACH);
         assert!(held.iter().any(|common| common.size() > 0));
-        assert!(commons.one_of(common("new")).size() > 0);
+        assert!(one_of(&commons, "new").size() > 0);
         drop(held);
-        assert_eq!(commons.one_of(common("new")).size(), 0);
-        assert!(commons.one_of(common(&"x".repeat(LONGEST))).size() > LONGEST);
+        assert_eq!(one_of(&commons, "new").size(), 0);
+        assert!(one_of(&commons, &"x".repeat(LONGEST)).size() > LONGEST);
     }
 }

@@ -4,7 +4,6 @@
 //! happens to the copy (too long, no room, purged) touches what the client gets.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -167,10 +166,9 @@ impl Filler {
         state.trim();
         drop(state);
         charge.shrink_to(size);
-        if let Some(removed) = shard.insert(&self.object) {
-            charge.settle();
-            drop(shard);
-            self.cache.objects.fetch_add(1, Ordering::Relaxed);
+        let removed = self.cache.put(&mut shard, &self.object, charge);
+        drop(shard);
+        if let Some(removed) = removed {
             self.cache.let_go(removed);
             if let Some(original) = self.original.take() {
                 self.cache.shared.keep(*original, &self.object);

@@ -133,7 +133,7 @@ pub use validate::{Conditions, Validated};
 
 use common::Commons;
 use purge::{Log, Strength, Target, tag_hash};
-use room::Room;
+use room::{Charge, Room};
 use s3fifo::Sums;
 use shared::Shared;
 use store::{Removed, Shard};
@@ -330,6 +330,14 @@ impl Cache {
 
     fn max_object(&self) -> u64 {
         self.max_object.load(Ordering::Relaxed)
+    }
+
+    /// Stores a whole object for which room was got, and gives what it has taken out; `None`: one that was fetched later is there.
+    fn put(&self, shard: &mut Shard, object: &Arc<Object>, mut charge: Charge) -> Option<Removed> {
+        let removed = shard.insert(object)?;
+        charge.settle();
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        Some(removed)
     }
 
     /// A place in the order of fetches and purges, behind all others.

@@ -138,7 +138,7 @@ impl Object {
         let values = variant.values().len();
         Self {
             key: key.with(&[variant.values(), own.text(), own.table()]),
-            common: commons.one_of(Common::new(variant.selector().clone(), response.status(), alike)),
+            common: commons.one_of(variant.selector(), response.status(), alike),
             variant: variant.hash(),
             // Both are parts of a request's head and of an answer's, which are far shorter than 4 GiB.
             values: values as u32,

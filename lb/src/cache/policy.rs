@@ -274,9 +274,8 @@ pub fn judge(
 
 /// What `lb` itself tells an origin of each client: a request that has the same field from its client may come to another answer, and one without it to the
 /// same.
-const OF_EACH_CLIENT: [HeaderName; 5] = [
+const OF_EACH_CLIENT: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
-    HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-request-id"),

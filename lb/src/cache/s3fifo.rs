@@ -144,14 +144,15 @@ impl Queues {
     }
 
     /// Exchanges an object for a newer one of the same key and variant, which keeps place and popularity.
-    pub(super) fn replace(&mut self, number: u32, object: Arc<Object>) -> Option<Arc<Object>> {
+    pub(super) fn replace(&mut self, number: u32, object: Arc<Object>) {
         let node = &mut self.nodes[number as usize];
-        let old = node.object.replace(Arc::clone(&object))?;
+        let Some(old) = node.object.replace(Arc::clone(&object)) else {
+            return;
+        };
         object.set_hits(old.hits());
         let sum = self.sums.of(node.queue);
         sum.fetch_add(object.size(), Ordering::Relaxed);
         sum.fetch_sub(old.size(), Ordering::Relaxed);
-        Some(old)
     }
 
     /// Takes an object out.

@@ -9,7 +9,6 @@
 //! The head that answers a `HEAD` says as much as a 304, if it bears a validator of what is stored (§4.3.5).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::header::{
@@ -27,7 +26,7 @@ use super::object::{Body, Object};
 use super::policy::{Permit, Refusal, Rules, judge};
 use super::room::Charge;
 use super::shared::Original;
-use super::store::{Found, Removed, Shard};
+use super::store::{Found, Removed};
 use super::vary::Variant;
 use super::{Cache, Key, Now, http_date};
 use crate::exchange::head::{Editor, Fields, RequestHead, ResponseHead};
@@ -139,18 +138,19 @@ impl Lead {
         let mark = (!object.shareable).then(|| now.mono + marks::UNSHARED);
         let shared = object.shareable.then_some(&hit);
         let claim = self.claim.take();
-        let mut put = false;
+        let mut stored_anew = false;
         self.end(mark, shared, |shard| match charge {
             _ if goes => shard.take(stored),
             Some(charge) if !cache.log().hits(began, &key, &object.tags) => {
-                put = true;
-                cache.put_renewed(shard, &object, charge)
+                let removed = cache.put(shard, &object, charge);
+                stored_anew = removed.is_some();
+                removed.unwrap_or_default()
             }
             _ => Removed::default(),
         });
         // Of tags that came with an earlier answer only hashes are known.
         let tells = object.tags.is_empty() || response.get(&CACHE_TAG).is_some();
-        if put && tells && (claim.is_some() || cache.shared.has_tier()) {
+        if stored_anew && tells && (claim.is_some() || cache.shared.has_tier()) {
             cache.shared.keep(Original::new(response, claim), &object);
         }
         hit
@@ -181,16 +181,6 @@ impl Cache {
     fn charged(&self, object: &Object) -> Option<Charge> {
         let size = object.size();
         self.make_room(size).then(|| Charge::new(&self.room, size))
-    }
-
-    /// Stores it, unless something newer is there.
-    fn put_renewed(&self, shard: &mut Shard, object: &Arc<Object>, mut charge: Charge) -> Removed {
-        let Some(removed) = shard.insert(object) else {
-            return Removed::default();
-        };
-        charge.settle();
-        self.objects.fetch_add(1, Ordering::Relaxed);
-        removed
     }
 
     /// The origin has answered a `HEAD` with 200, of which nothing was served from the store. What is stored for the request is renewed by that head if
@@ -230,7 +220,7 @@ impl Cache {
         let mut shard = self.shard(hash);
         let removed = match self.log().hits(began, &object.key, &object.tags) {
             true => Removed::default(),
-            false => self.put_renewed(&mut shard, &object, charge),
+            false => self.put(&mut shard, &object, charge).unwrap_or_default(),
         };
         drop(shard);
         self.let_go(removed);

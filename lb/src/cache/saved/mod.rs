@@ -25,7 +25,6 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -159,7 +158,7 @@ impl Cache {
             if object.length().is_some_and(|length| length > self.max_object()) {
                 continue;
             }
-            if !self.put(Arc::new(object)) {
+            if !self.put_back(&Arc::new(object)) {
                 break;
             }
             loaded += 1;
@@ -178,17 +177,15 @@ impl Cache {
         (whole && checksum([&bytes[..]]) == sum).then_some(bytes)
     }
 
-    /// Stores a whole object, if there is room.
-    fn put(&self, object: Arc<Object>) -> bool {
+    /// Stores a whole object, if there is room without another's going.
+    fn put_back(&self, object: &Arc<Object>) -> bool {
         let size = object.size();
         if self.room.enter(size) != Got::Yes {
             return false;
         }
-        let mut charge = Charge::new(&self.room, size);
-        let removed = self.shard(object.key.hash).insert(&object);
+        let charge = Charge::new(&self.room, size);
+        let removed = self.put(&mut self.shard(object.key.hash), object, charge);
         if let Some(removed) = removed {
-            charge.settle();
-            self.objects.fetch_add(1, Ordering::Relaxed);
             self.let_go(removed);
         }
         true
