@@ -30,6 +30,7 @@ pub const PINGORA_LACKS: &[&str] = &[
     "request deadline",
     "strict answers",
     "strict interim answers",
+    "the server's `Date`",
     "trailers",
 ];
 

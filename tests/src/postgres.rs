@@ -92,6 +92,25 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port.number())
     }
 
+    /// Executes SQL, each statement in a transaction of its own; gives what the last one does.
+    pub fn execute(&self, statements: &[&str]) -> String {
+        let mut command = Command::new(program("psql"));
+        command.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", &self.url()]);
+        for statement in statements {
+            command.args(["-c", statement]);
+        }
+        let output = command.output().expect("it starts");
+        assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stdout);
+        said.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// How much of the log has come here, in bytes.
+    pub fn received(&self) -> u64 {
+        let place = self.execute(&["SELECT (pg_last_wal_receive_lsn() - '0/0')::bigint"]);
+        place.parse().expect("a number")
+    }
+
     /// `kill -9`. What it has started ends by itself when it notices.
     pub fn crash(&mut self) {
         self.process.crash();

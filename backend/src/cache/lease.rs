@@ -15,7 +15,7 @@
 //! that moment. So while Redis is away, the first writes wait for the leases of the others, and later ones only look whether the note is
 //! still there.
 //!
-//! **The limit.** While the primary cannot be reached, the outbox cannot be read; the lease then lives on as long as Redis answers, since
+//! **The limit.** While the primary cannot be reached, the outbox cannot be read, or only once more; the lease then lives on as long as Redis answers, since
 //! else a primary that is away would take the reads along. So two failures at once can show something old: a server that has lost Redis,
 //! with Redis there for others, writes, and within the second in which the others would have found its note they lose the primary.
 

@@ -140,26 +140,29 @@ impl Cache {
         T: Future<Output = Result<Fetched>> + Send + 'static,
     {
         let shared = &self.shared;
-        let Some(live) = shared.trusted() else {
-            shared.counts.unused.add(1);
-            return Ok(fetch(At::Primary).await?.value);
-        };
         let slot = match &key {
             Key::User(id) => Slot::user(*id),
             Key::List(part) => Slot::list(part),
         };
-        match live.get(&slot).await {
-            Ok(Some(value)) => {
-                shared.counts.hits.add(1);
-                return Ok(Some(value));
+        let mut is_again = false;
+        let live = loop {
+            if let Some(live) = shared.trusted() {
+                match live.get(&slot).await {
+                    Ok(Some(value)) => {
+                        shared.counts.hits.add(1);
+                        return Ok(Some(value));
+                    }
+                    Ok(None) => break live,
+                    Err(e) => shared.failed(&live, &e),
+                }
             }
-            Ok(None) => {}
-            Err(e) => {
-                shared.failed(&live, &e);
-                shared.counts.unused.add(1);
-                return Ok(fetch(At::Primary).await?.value);
+            shared.counts.unused.add(1);
+            match fetch(At::Primary).await {
+                // While it was waited for in vain, Redis has come back, and knows what a replica has to know.
+                Err(StoreError::Unavailable(_)) if !is_again && shared.trusted().is_some() => is_again = true,
+                fetched => return Ok(fetched?.value),
             }
-        }
+        };
         // A task of its own: others wait for it, and whoever asked may go away.
         let shared = Arc::clone(shared);
         let missing = tokio::spawn(async move { shared.miss(live, slot, fetch).await });
@@ -289,7 +292,11 @@ impl Shared {
             Ok(Filled::TooLate) => self.counts.refused.add(1),
             Ok(Filled::Outdated) => {
                 self.counts.refused.add(1);
-                return fetch(At::Primary).await.map(|fetched| fetched.value);
+                return match fetch(At::Primary).await {
+                    // Redis was told of a write, but not of its place: its commit was the last that was heard of the primary, and nobody was told that it is done.
+                    Err(StoreError::Unavailable(_)) if place.is_some() => Ok(Some(value)),
+                    newest => newest.map(|fetched| fetched.value),
+                };
             }
             Err(e) => self.failed(live, &e),
         }

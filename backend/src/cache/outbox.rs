@@ -5,19 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
 use super::Shared;
 use super::lease::Rounds;
 use super::link::Live;
-use crate::store::Note;
+use crate::store::{Note, Result, StoreError};
 
 /// From the beginning of one round to that of the next.
 const PERIOD: Duration = Duration::from_millis(250);
 /// The least pause between two.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long the primary has to answer, so that a lease can outlive that it does not.
+/// How long the primary has for all its answers, so that a lease can outlive that it gives none.
 const ANSWER: Duration = Duration::from_millis(600);
 /// The same while there is no lease to lose.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,6 +34,8 @@ enum Ended {
     More,
     /// The primary does not answer.
     PrimaryAway,
+    /// It did, and then no longer.
+    PrimaryLost,
     /// Redis does not, or something that was found could not be told or removed.
     Failed,
 }
@@ -43,6 +45,7 @@ impl Shared {
     pub(super) async fn rounds(&self) {
         let mut rounds = Rounds::default();
         let mut held = false;
+        let mut was_lost = false;
         loop {
             let began = Instant::now();
             let ended = self.round(began).await;
@@ -54,7 +57,12 @@ impl Shared {
                     rounds.failed();
                     true
                 }
-                Ended::PrimaryAway => {
+                // One that answers again and again, and then removes nothing, is not away.
+                Ended::PrimaryLost if was_lost => {
+                    rounds.failed();
+                    false
+                }
+                Ended::PrimaryAway | Ended::PrimaryLost => {
                     rounds.primary_away(&self.lease, now);
                     false
                 }
@@ -63,6 +71,7 @@ impl Shared {
                     false
                 }
             };
+            was_lost = matches!(ended, Ended::PrimaryLost);
             let holds = self.lease.holds(now);
             self.held.fetch_or(holds, Ordering::Relaxed);
             if holds != std::mem::replace(&mut held, holds) {
@@ -82,10 +91,10 @@ impl Shared {
         let Some(live) = self.link.live() else { return Ended::Failed };
         let mut told = std::mem::take(&mut *self.told());
         told.sort_unstable();
-        let patience = if self.lease.holds(began) { ANSWER } else { PATIENCE };
+        let until = began + if self.lease.holds(began) { ANSWER } else { PATIENCE };
         let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
-        let ended = match timeout(patience, self.store.notes(limit)).await {
-            Ok(Ok(notes)) => self.deliver(&live, &notes, &told).await,
+        let ended = match timeout_at(until.into(), self.store.notes(limit)).await {
+            Ok(Ok(notes)) => self.deliver(&live, &notes, &told, until).await,
             Ok(Err(e)) => {
                 tracing::debug!("cannot look for notes: {e}");
                 Ended::PrimaryAway
@@ -105,32 +114,41 @@ impl Shared {
         }
     }
 
-    async fn deliver(&self, live: &Arc<Live>, notes: &[Note], told: &[i64]) -> Ended {
+    /// The primary has `until` then to do its part.
+    async fn deliver(&self, live: &Arc<Live>, notes: &[Note], told: &[i64], until: Instant) -> Ended {
         self.found.store(notes.len() as u64, Ordering::Relaxed);
         let is_told = |note: &&Note| note.row.is_some_and(|row| told.binary_search(&row).is_ok());
         let untold: Vec<Note> = notes.iter().filter(|note| !is_told(note)).copied().collect();
         if !untold.is_empty() {
-            let Ok(place) = self.store.position().await else {
-                return Ended::Failed;
-            };
+            let found = in_time(until, self.store.position()).await;
+            // Without their place at least nothing is shown that they have outdated.
+            let place = found.as_ref().ok().copied().flatten();
             for chunk in untold.chunks(CHUNK) {
-                match live.invalidate(chunk, place, true).await {
-                    Ok(done) => self.counts.told_later.add(done),
+                match live.invalidate(chunk, place, found.is_ok()).await {
+                    Ok(done) if found.is_ok() => self.counts.told_later.add(done),
+                    Ok(_) => {}
                     Err(e) => {
                         self.failed(live, &e);
                         return Ended::Failed;
                     }
                 }
             }
+            if let Err(ended) = found {
+                return ended;
+            }
         }
         let mut rows: Vec<i64> = notes.iter().filter_map(|note| note.row).chain(told.iter().copied()).collect();
         rows.sort_unstable();
         rows.dedup();
-        if !rows.is_empty() && self.store.forget(&rows).await.is_err() {
-            return Ended::Failed;
+        if !rows.is_empty()
+            && let Err(ended) = in_time(until, self.store.forget(&rows)).await
+        {
+            return ended;
         }
-        if self.needs_floor.swap(false, Ordering::Relaxed)
-            && let Err(e) = self.keep_places(live).await
+        // Before Redis is trusted, or the primary could go away before a read has missed the places.
+        let is_new = !self.lease.holds(Instant::now());
+        if (self.needs_floor.swap(false, Ordering::Relaxed) || is_new)
+            && let Err(e) = self.keep_places(live, until).await
         {
             self.failed(live, &e);
             return Ended::Failed;
@@ -139,17 +157,26 @@ impl Shared {
     }
 
     /// Has Redis keep the places of writes in the log, where there are replicas.
-    async fn keep_places(&self, live: &Live) -> RedisResult<()> {
-        if !matches!(self.store.position().await, Ok(Some(_))) {
+    async fn keep_places(&self, live: &Live, until: Instant) -> RedisResult<()> {
+        if !matches!(in_time(until, self.store.position()).await, Ok(Some(_))) {
             return Ok(());
         }
         let token = Uuid::now_v7().simple().to_string();
         // Every write that comes to its place after this leaves it in Redis, so those before are what remains.
         if let Some(token) = live.ask_floor(&token).await?
-            && let Ok(Some(place)) = self.store.position().await
+            && let Ok(Some(place)) = in_time(until, self.store.position()).await
         {
             live.set_floor(&token, place).await?;
         }
         Ok(())
+    }
+}
+
+/// What the primary answers until then; else how the round ends.
+async fn in_time<T>(until: Instant, answer: impl Future<Output = Result<T>>) -> std::result::Result<T, Ended> {
+    match timeout_at(until.into(), answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(StoreError::Unavailable(_))) | Err(_) => Err(Ended::PrimaryLost),
+        Ok(Err(_)) => Err(Ended::Failed),
     }
 }

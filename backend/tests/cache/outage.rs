@@ -246,6 +246,29 @@ async fn while_the_primary_is_away_what_is_kept_is_served() {
     until("it is trusted again", async || cache.status().holds).await;
 }
 
+#[tokio::test]
+async fn while_the_primary_is_away_a_redis_that_hangs_for_a_moment_costs_no_read() {
+    let redis = Arc::new(OwnRedis::start().await);
+    let database = Fake::new();
+    let cache = database.cache(redis.client()).await;
+    read(&cache, &database).await.expect("it answers");
+    redis.signal("STOP");
+    let (waking, status) = (Arc::clone(&redis), Arc::clone(&cache));
+    // Whoever asks for the primary waits for it for a while.
+    let fetch = move |_| {
+        let (redis, cache) = (Arc::clone(&waking), Arc::clone(&status));
+        async move {
+            redis.signal("CONT");
+            while !(cache.status().connected && cache.status().holds) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err::<Fetched, _>(StoreError::Unavailable("there is no primary".into()))
+        }
+    };
+    let kept = cache.read(Key::User(USER), fetch).await.expect("it is kept");
+    assert_eq!(kept.as_deref(), Some(&b"1"[..]));
+}
+
 /// Its place in the log is not known, so no reader could be told how much a replica must know.
 #[tokio::test]
 async fn a_write_after_which_the_primary_is_gone_is_not_acknowledged() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use backend::settings::{HttpSettings, Who};
 use backend::store::{At, Store, StoreError};
 use serde_json::json;
+use sqlx::{ConnectOptions, Executor};
 
 use crate::common::{Ask, PASSWORD, PgServer, Streaming, Tokens, http_settings, problem, serve, until};
 use crate::load::{Load, change, create, position};
@@ -104,6 +105,42 @@ async fn a_hanging_primary_costs_only_writes() {
     cluster.primary.thaw();
     until("writes to be done again", async || create(store.as_ref(), 1_000_001).await.is_ok()).await;
     load.finish(store.as_ref()).await;
+}
+
+/// What others have written into the log, and nobody has waited for, may be lost with it.
+#[tokio::test]
+async fn a_place_in_the_log_is_no_further_than_what_outlives_the_primary() {
+    for is_synchronous in [false, true] {
+        let mut cluster = Streaming::start(1).await;
+        let store = cluster.ready().await;
+        let standbys = if is_synchronous { "ANY 1 (*)" } else { "" };
+        for sql in [
+            "ALTER SYSTEM SET wal_writer_delay = '10s'",
+            "ALTER SYSTEM SET wal_writer_flush_after = '1GB'",
+            &format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"),
+            "SELECT pg_reload_conf()",
+            "CREATE TABLE other (n bigint)",
+        ] {
+            cluster.primary.execute(sql).await;
+        }
+        until("the standbys to count", async || {
+            let waiting = cluster.primary.number("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'").await;
+            (waiting == 1) == is_synchronous
+        })
+        .await;
+        create(store.as_ref(), 1).await.unwrap();
+        let place = cluster.primary.place().await;
+        until("the replica to be so far", async || cluster.replicas[0].place().await >= place).await;
+        let mut other = cluster.primary.options().connect().await.unwrap();
+        let unfinished = "BEGIN; INSERT INTO other SELECT * FROM generate_series(1, 100)";
+        other.execute(unfinished).await.unwrap();
+        let place = position(store.as_ref()).await.unwrap();
+        cluster.primary.kill();
+        until("the replica to have it", async || {
+            u64::try_from(cluster.replicas[0].place().await).unwrap() >= place.lsn
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

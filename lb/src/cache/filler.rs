@@ -1,19 +1,27 @@
 //! The request that fetches, while the body passes.
 //!
-//! The engine relays the answer to its own client and hands each chunk to the [`Filler`] as well. Nothing here makes it wait, and nothing that
-//! happens to the copy (too long, no room, purged) touches what the client gets.
+//! The engine relays the answer to its own client and hands each chunk to the [`Filler`] as well. Nothing that happens to the copy (too long, no
+//! room, purged) touches what the client gets. Only where a body is not going to be stored, those who read it along and are far behind make it wait, for
+//! a while ([`Filler::poll_readers`]): else they would have to be cut off.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::Cache;
-use super::flight::{Flight, Phase};
+use super::flight::{Flight, Phase, State};
 use super::marks::{self, Mark};
 use super::object::{Body, Object};
 use super::room::Charge;
 use super::shared::Original;
+
+/// The least speed, in bytes a second, of a fetch that waits for those who read along.
+pub const PACE: u64 = 128 << 10;
+
+/// As much may come at once.
+const NEXT: u64 = 64 << 10;
 
 /// Sees an answer's body pass. Dropped before [`Filler::finish`], it leaves nothing behind, and those who read along are cut off as its own
 /// client is.
@@ -63,6 +71,23 @@ impl Filler {
         state.listed || !state.readers.is_empty()
     }
 
+    /// Ready when more of the body may come. Pending while it is not going to be stored and somebody who reads along is behind by `max_object`, or there is no
+    /// room for what they have not read: then the caller waits, but so that [`PACE`] is kept, for one who does not read must not stop the others.
+    pub fn poll_readers(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_paced = |state: &State| !state.listed && state.behind() > 0;
+        if !is_paced(&self.flight.lock()) {
+            return Poll::Ready(());
+        }
+        let has_room = self.cache.make_room(NEXT);
+        drop(has_room.then(|| Charge::new(&self.cache.room, NEXT)));
+        let mut state = self.flight.lock();
+        if !is_paced(&state) || (has_room && state.behind() <= state.window) {
+            return Poll::Ready(());
+        }
+        state.leader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// The next bytes of the body. Never waits. From 4 KiB on a chunk is kept as it is, so that it should not be a small part of a much larger
     /// buffer.
     pub fn push(&mut self, chunk: Bytes) {
@@ -84,9 +109,11 @@ impl Filler {
         }
         let cost = state.buffer.cost(chunk.len());
         drop(state);
-        let paid = self.cache.make_room(cost);
+        let mut paid = self.cache.make_room(cost);
         if !paid {
+            // That frees what everybody has read.
             self.stop_keeping(None);
+            paid = self.cache.make_room(cost);
         }
         let mut state = self.flight.lock();
         if paid {

@@ -6,10 +6,11 @@
 //!
 //! While a flight is *listed* in its shard, whoever asks for the same joins it, and what arrives is kept from the first byte on. One that is not
 //! listed, because a purge hit it, or because its body turned out too long, goes on for those who have joined: it keeps only what one of
-//! them still has to read, and no more than a window of that.
+//! them still has to read. The fetch waits for who is behind by a window; who is behind by two of them, because it was waited for in vain, is cut off.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
@@ -75,8 +76,10 @@ pub(super) struct State {
     last_id: u64,
     pub(super) buffer: Buffer,
     pub(super) charge: Option<Charge>,
-    /// The longest body that is kept, and how far back an unlisted one keeps what its readers have not read yet.
+    /// The longest body that is kept, and how far a reader of an unlisted one may be behind before the fetch waits for it.
     pub(super) window: u64,
+    /// The fetch, while it waits for readers.
+    pub(super) leader: Option<Waker>,
 }
 
 /// How far it has come.
@@ -106,6 +109,7 @@ impl Flight {
             buffer: Buffer::default(),
             charge: None,
             window: 0,
+            leader: None,
         };
         Arc::new(Self {
             key,
@@ -202,10 +206,24 @@ impl State {
         }
         let end = self.buffer.end();
         let slowest = self.readers.values().min().copied().unwrap_or(end);
-        self.buffer.forget(slowest.max(end.saturating_sub(self.window)));
+        self.buffer.forget(slowest.max(end.saturating_sub(2 * self.window)));
         let held = self.buffer.held();
         if let Some(charge) = &mut self.charge {
             charge.shrink_to(held);
+        }
+    }
+
+    /// So many bytes are there that somebody has not read yet.
+    pub(super) fn behind(&self) -> u64 {
+        let slowest = self.readers.values().min();
+        slowest.map_or(0, |slowest| self.buffer.end().saturating_sub(*slowest))
+    }
+
+    /// A reader has come further, or is gone.
+    pub(super) fn read(&mut self) {
+        self.trim();
+        if let Some(leader) = self.leader.take() {
+            leader.wake();
         }
     }
 

@@ -168,7 +168,7 @@ impl Reader {
             Found::Bytes(bytes) => {
                 self.position += bytes.len() as u64;
                 state.readers.insert(self.id, self.position);
-                state.trim();
+                state.read();
                 Some(Ok(Some(bytes)))
             }
             Found::Forgotten => Some(Err(Broken)),
@@ -185,6 +185,6 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.flight.lock();
         state.readers.remove(&self.id);
-        state.trim();
+        state.read();
     }
 }

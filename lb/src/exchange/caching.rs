@@ -1,6 +1,7 @@
 //! The cache's part in a request: what is looked up, what is filled, what is taken out.
 
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
@@ -11,7 +12,7 @@ use super::{Exchange, Verdict};
 use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Ahead, Answered, Beside, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules,
+    Ahead, Answered, Beside, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, PACE, Portion, Reader, Rules,
     Settled, Status, Validated, Waiting,
 };
 use crate::reject::Refusal;
@@ -286,6 +287,17 @@ impl Exchange {
     /// Room for what has come of the answer's body and has not gone to the client yet, where it comes at the origin's pace.
     pub fn ahead(&self) -> Ahead {
         self.proxy.cache.ahead()
+    }
+
+    /// Ready when more of the body may come, as far as others who read it along are concerned: see [`Filler::poll_readers`].
+    pub fn poll_readers(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.caching.filler.as_ref().map_or(Poll::Ready(()), |filler| filler.poll_readers(cx))
+    }
+
+    /// How long to wait for them at most after a piece of that many bytes, where one cannot listen to them.
+    pub fn pause(&self, bytes: usize) -> Option<Duration> {
+        let pause = || Duration::from_micros(bytes as u64 * 1_000_000 / PACE);
+        self.poll_readers(&mut Context::from_waker(Waker::noop())).is_pending().then(pause)
     }
 
     /// A piece of the answer's body, on its way to the client.

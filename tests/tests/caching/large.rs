@@ -7,6 +7,7 @@ use lb_tests::client::{Connection, Request};
 use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply, Step};
+use tokio::time::sleep;
 
 use super::{cached, fill, fresh};
 
@@ -34,6 +35,45 @@ async fn an_object_over_max_object_passes_and_is_not_stored() {
         }
     }
     assert_eq!(lb.metrics().await.value("lb_cache_objects", &[]), Some(0.0));
+}
+
+#[tokio::test]
+async fn whoever_reads_along_slowly_what_is_too_long_gets_it_whole() {
+    const PIECES: usize = 64;
+    let piece = "x".repeat(MIB);
+    let origin = Origin::start(move |_| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = Bytes::from(format!("{MIB:x}\r\n{piece}\r\n"));
+        let mut steps = vec![Step::write(head), Step::Hold];
+        steps.extend((0..PIECES).map(|_| Step::Write(chunk.clone())));
+        steps.push(Step::write("0\r\n\r\n"));
+        Reply::script(steps)
+    })
+    .await;
+    let lb = Lb::start(&format!("[cache]\nmax_object = \"1MiB\"\n\n{}", cached(&origin))).await;
+    let ask = async || {
+        let mut connection = lb.connect().await;
+        connection.write(Request::get("/").bytes()).await;
+        assert_eq!(connection.head("GET").await.unwrap().status, 200);
+        connection
+    };
+    let (mut leader, mut follower) = (ask().await, ask().await);
+    assert_eq!(origin.count(), 1);
+    origin.release(1);
+    let all = async |connection: &mut Connection, pause: Duration| {
+        let (mut length, mut rested) = (0, 0);
+        while let Some(data) = connection.data().await.expect("it is not cut off") {
+            length += data.len();
+            if length / MIB > rested {
+                rested = length / MIB;
+                sleep(pause).await;
+            }
+        }
+        length
+    };
+    let slowly = Duration::from_millis(30);
+    let lengths = tokio::join!(all(&mut leader, Duration::ZERO), all(&mut follower, slowly));
+    assert_eq!((lengths, origin.count()), ((PIECES * MIB, PIECES * MIB), 1));
 }
 
 #[tokio::test]

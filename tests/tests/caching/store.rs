@@ -1,6 +1,7 @@
 //! Hits and misses, and what they say about themselves.
 
 use lb_tests::client::Request;
+use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply};
 use lb_tests::wait::until;
@@ -90,6 +91,32 @@ async fn the_age_that_an_answer_came_with_counts() {
         assert!(!lb.get("/too-old").await.is_hit());
     }
     assert_eq!(origin.count_of("/too-old"), 3);
+}
+
+#[tokio::test]
+async fn its_date_is_when_it_was_made() {
+    if lacks("the server's `Date`") {
+        return;
+    }
+    const MADE: &str = "Fri, 02 Jan 2026 03:04:05 GMT";
+    let (lb, origin) = start(|seen| {
+        let reply = Reply::text("a").header("Cache-Control", "max-age=2000000000");
+        if seen.target == "/" { reply.header("Date", MADE) } else { reply }
+    })
+    .await;
+    assert_eq!(lb.get("/").await.header("date"), MADE);
+    fill(&lb, &Request::get("/")).await;
+    assert_eq!(lb.get("/").await.header("date"), MADE);
+    let without = lb.get("/without").await;
+    fill(&lb, &Request::get("/without")).await;
+    // It is when the answer came (RFC 9110 section 6.6.1).
+    until("a second is over", async || {
+        let hit = lb.get("/without").await;
+        assert_eq!(hit.header("date"), without.header("date"));
+        hit.header("age").parse::<u64>().unwrap() > 1
+    })
+    .await;
+    assert_eq!(origin.count(), 2);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use lb_tests::backend::Backends;
 use lb_tests::client::{self, Request};
 use lb_tests::lb::Lb;
-use lb_tests::load::Load;
+use lb_tests::load::{Load, Running};
 use lb_tests::postgres::Cluster;
 use lb_tests::redis::Redis;
 use lb_tests::report::{full, length, row};
@@ -70,46 +70,71 @@ async fn write(user: &str, lb: SocketAddr, backends: &[SocketAddr], seen: &Seen,
     (acknowledged, tried)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowledged_write() {
-    let mut databases = Cluster::start(2).await;
-    let redis = Redis::durable().await;
-    let settings = [
-        ("DATABASE_URL", databases.primary.url()),
-        ("DATABASE_REPLICA_URLS", databases.replica_urls()),
-        ("REDIS_URL", redis.url()),
-        // So that the databases are asked.
-        ("CACHE_TTL", "1s".into()),
-    ];
-    let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let backends = Backends::start_with(3, &settings).await;
-    let addrs = backends.addrs();
-    let lb = Lb::start(&users(&addrs, "")).await;
-    for address in &addrs {
-        lb.wait_for_state("users", *address, "healthy").await;
+/// Three backends over a primary and two replicas, behind an `lb`, with a user for each writer.
+struct System {
+    _redis: Redis,
+    addrs: Vec<SocketAddr>,
+    _backends: Backends,
+    lb: Lb,
+    paths: Vec<String>,
+}
+
+impl System {
+    async fn start() -> (Cluster, System) {
+        let databases = Cluster::start(2).await;
+        let redis = Redis::durable().await;
+        let settings = [
+            ("DATABASE_URL", databases.primary.url()),
+            ("DATABASE_REPLICA_URLS", databases.replica_urls()),
+            ("REDIS_URL", redis.url()),
+            // So that the databases are asked.
+            ("CACHE_TTL", "1s".into()),
+        ];
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let backends = Backends::start_with(3, &settings).await;
+        let addrs = backends.addrs();
+        let lb = Lb::start(&users(&addrs, "")).await;
+        for address in &addrs {
+            lb.wait_for_state("users", *address, "healthy").await;
+        }
+        let paths: Vec<String> = (backends.seed(WRITERS).await.iter())
+            .map(|user| format!("/users/{}", user["id"]))
+            .collect();
+        for path in &paths {
+            let zero = Request::new("PATCH", path).header("Content-Type", "application/json");
+            let answer = client::send(lb.listen(), &zero.body(r#"{"name":"0"}"#)).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        let system = System {
+            _redis: redis,
+            addrs,
+            _backends: backends,
+            lb,
+            paths,
+        };
+        system.until_healthy(3).await;
+        (databases, system)
     }
-    let paths: Vec<String> = (backends.seed(WRITERS).await.iter())
-        .map(|user| format!("/users/{}", user["id"]))
-        .collect();
-    for path in &paths {
-        let zero = Request::new("PATCH", path).header("Content-Type", "application/json");
-        let answer = client::send(lb.listen(), &zero.body(r#"{"name":"0"}"#)).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
+
+    /// Waits until every backend uses so many databases.
+    async fn until_healthy(&self, count: usize) {
+        for address in &self.addrs {
+            until(&format!("{count} databases are used"), async || {
+                let answer = client::send(*address, &Request::get("/metrics")).await.expect("an answer");
+                let text = answer.text();
+                let lines = text.lines().filter(|line| line.starts_with("backend_db_server_healthy"));
+                lines.filter(|line| line.ends_with(" 1")).count() == count
+            })
+            .await;
+        }
     }
-    for address in &addrs {
-        until("all databases are used", async || {
-            let answer = client::send(*address, &Request::get("/metrics")).await.expect("an answer");
-            let healthy = answer
-                .text()
-                .lines()
-                .filter(|line| line.starts_with("backend_db_server_healthy"))
-                .filter(|line| line.ends_with(" 1"))
-                .count();
-            healthy == 3
-        })
-        .await;
-    }
-    let load = Load::new(lb.listen(), &[paths.clone(), vec!["/users?page=1&limit=10".into()]].concat())
+
+    /// Readers of the users and of the list.
+    fn load(&self) -> Running {
+        Load::new(
+            self.lb.listen(),
+            &[self.paths.clone(), vec!["/users?page=1&limit=10".into()]].concat(),
+        )
         .connections(16)
         .pace(Duration::from_millis(20))
         .check(|target, answer| {
@@ -119,13 +144,35 @@ async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowle
                 answer.json()["id"].is_u64()
             }
         })
-        .start();
+        .start()
+    }
+
+    /// Writes until told to stop; then all of what was acknowledged is there.
+    async fn write(&self, seen: &Seen, stop: &AtomicBool) {
+        let lb = self.lb.listen();
+        let writing = self.paths.iter().map(|path| write(path, lb, &self.addrs, seen, stop));
+        for (path, (acknowledged, tried)) in self.paths.iter().zip(join_all(writing).await) {
+            let shown = name(self.addrs[0], path).await;
+            assert!(
+                (acknowledged..=tried).contains(&shown),
+                "{path}: {shown} where {acknowledged} was acknowledged"
+            );
+        }
+    }
+}
+
+/// Waits until more writes are done.
+async fn written(seen: &Seen) {
+    let before = seen.done.load(Ordering::SeqCst);
+    until("writes are done", async || seen.done.load(Ordering::SeqCst) > before + 2 * WRITERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowledged_write() {
+    let (mut databases, system) = System::start().await;
+    let load = system.load();
     let (seen, stop) = (Seen::default(), AtomicBool::new(false));
     let rounds = if full() { 6 } else { 1 };
-    let written = async |seen: &Seen| {
-        let before = seen.done.load(Ordering::SeqCst);
-        until("writes are done", async || seen.done.load(Ordering::SeqCst) > before + 2 * WRITERS).await;
-    };
     let events = async {
         for round in 0..rounds {
             written(&seen).await;
@@ -141,17 +188,9 @@ async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowle
         }
         stop.store(true, Ordering::SeqCst);
     };
-    let writing = paths.iter().map(|path| write(path, lb.listen(), &addrs, &seen, &stop));
-    let (last, ()) = tokio::join!(join_all(writing), events);
+    tokio::join!(system.write(&seen, &stop), events);
     let counts = load.stop().await;
     counts.assert_none_failed();
-    for (path, (acknowledged, tried)) in paths.iter().zip(last) {
-        let shown = name(addrs[0], path).await;
-        assert!(
-            (acknowledged..=tried).contains(&shown),
-            "{path}: {shown} where {acknowledged} was acknowledged"
-        );
-    }
     let reads = counts.total() + seen.reads.into_inner();
     let notes = format!(
         "{rounds} replicas killed, {rounds} restarts of the primary; {} writes, none lost, each seen at once at all backends; {} refused with 503 while there \
@@ -162,4 +201,60 @@ async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowle
         shown(counts.slowest),
     );
     row("a replica killed, and the primary restarted", reads, counts.failed(), None, &notes);
+}
+
+/// Whoever tends to the databases promotes the replica that is further in the log, and has the other one follow it. The backends find the new primary.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_of_the_primary_costs_no_read_and_no_acknowledged_write() {
+    let (mut databases, system) = System::start().await;
+    // A write is acknowledged when a replica has it, too: else what was not sent yet is lost with the primary, whoever asks it.
+    databases.primary.execute(&[
+        "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'",
+        "SELECT pg_reload_conf()",
+    ]);
+    until("writes wait for a replica", async || {
+        databases
+            .primary
+            .execute(&["SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'"])
+            == "2"
+    })
+    .await;
+    let load = system.load();
+    let (seen, stop) = (Seen::default(), AtomicBool::new(false));
+    let events = async {
+        written(&seen).await;
+        databases.primary.crash();
+        load.go_on(length(1, 5), 100).await;
+        let [one, other] = databases.replicas.as_slice() else {
+            panic!("there are two")
+        };
+        let (promoted, follows) = if one.received() >= other.received() {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        promoted.execute(&["SELECT pg_promote()"]);
+        follows.execute(&[
+            &format!("ALTER SYSTEM SET primary_conninfo = '{}'", promoted.url()),
+            "SELECT pg_reload_conf()",
+        ]);
+        written(&seen).await;
+        system.until_healthy(2).await;
+        load.go_on(length(1, 5), 100).await;
+        written(&seen).await;
+        stop.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(system.write(&seen, &stop), events);
+    let counts = load.stop().await;
+    counts.assert_none_failed();
+    let reads = counts.total() + seen.reads.into_inner();
+    let notes = format!(
+        "the primary killed with `kill -9`, a replica promoted; {} writes, none lost, each seen at once at all backends; {} refused with 503 until there was a \
+         primary again; 99th percentile of reads {}, slowest {}",
+        seen.done.into_inner(),
+        seen.refused.into_inner(),
+        shown(counts.percentile(99)),
+        shown(counts.slowest),
+    );
+    row("the primary killed, and a replica promoted", reads, counts.failed(), None, &notes);
 }

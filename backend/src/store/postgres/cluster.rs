@@ -127,6 +127,16 @@ impl Cluster {
         self.read_at(At::Primary, statement).await
     }
 
+    /// The same, of which nobody waits for a primary where there is none.
+    pub(super) async fn read_at_once<T>(&self, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
+        let servers = &self.servers;
+        if servers.alone().is_some() {
+            return self.read(statement).await;
+        }
+        let (index, _) = servers.primary(servers.looked().await)?;
+        servers.while_primary(index, self.read(statement)).await
+    }
+
     /// Runs one statement that changes nothing where it may be done.
     pub(super) async fn read_at<T>(&self, at: At, statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T> + Clone) -> Result<T> {
         match self.servers.alone() {

@@ -135,12 +135,19 @@ impl Store for Postgres {
     }
 
     async fn position(&self) -> Result<Option<Lsn>> {
-        // Where records are inserted, not where they are flushed: a commit that does not wait for the disk is behind the latter. At the start of a page this is
-        // behind its header, which no replica has replayed before there is another record; then everything up to the page is enough.
-        const SQL: &str = "SELECT coalesce((SELECT max(id) FROM histories), 0), \
+        // It has to be behind the commits that were acknowledged, and no further than what outlives the primary, or reads would wait for what no replica will
+        // ever have. Where commits wait for replicas, that is what a transaction of its own has left in the log: it waits, too. Else it is what was flushed, and
+        // so is on its way; or what was inserted, where commits do not even wait for the disk.
+        //
+        // At the start of a page what is inserted is behind its header, which no replica has replayed before there is another record; then everything up to the
+        // page is enough.
+        const SQL: &str = "WITH log AS MATERIALIZED (SELECT CASE \
+            WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() \
+            WHEN current_setting('synchronous_commit') = 'local' OR current_setting('synchronous_standby_names') = '' THEN pg_current_wal_flush_lsn() \
+            ELSE pg_logical_emit_message(true, 'backend', ''::text) END - '0/0'::pg_lsn AS lsn) \
+            SELECT coalesce((SELECT max(id) FROM histories), 0), \
             (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
-            WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint \
-            FROM (SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS lsn) AS log";
+            WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint FROM log";
         if !self.pool.has_replicas() {
             return Ok(None);
         }

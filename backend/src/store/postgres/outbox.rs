@@ -15,7 +15,7 @@ impl Outbox for Postgres {
         type Row = (bool, Option<i64>, Option<i64>, Option<i64>);
         let rows: Vec<Row> = self
             .outbox
-            .read(async move |c: &mut PgConnection| sqlx::query_as(SQL).bind(limit).fetch_all(c).await)
+            .read_at_once(async move |c: &mut PgConnection| sqlx::query_as(SQL).bind(limit).fetch_all(c).await)
             .await?;
         if rows.iter().any(|(is_replica, ..)| *is_replica) {
             return Err(StoreError::Unavailable("a replica answers in the primary's place".into()));

@@ -1,9 +1,11 @@
 //! The bound holds, and what is popular stays.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::super::testing::{Steps, answer, fill, get};
@@ -139,6 +141,38 @@ async fn a_reader_behind_is_cut_off_when_there_is_no_room_and_one_in_step_is_not
     filler.finish();
     assert_eq!(fast.next().await, Ok(None));
     assert!(slow.next().await.is_err());
+}
+
+#[tokio::test]
+async fn a_reader_behind_is_waited_for_when_there_is_no_room() {
+    let now = Now::read();
+    let cache = Cache::new(MIB, 8 * MIB);
+    let lead = cache.lead("http://h/", &get(), now);
+    let Lookup::Wait(slow) = cache.ask("http://h/", &get(), now) else {
+        panic!()
+    };
+    let mut filler = fill(lead, &get(), &answer("max-age=60"), now);
+    let super::super::Joined::Stream(mut slow) = slow.wait(&get()).await else {
+        panic!()
+    };
+    // Its client reads half as fast as the origin sends, until there is no more room; then the origin waits.
+    let mut got = 0;
+    for number in 0..200 {
+        while poll_fn(|cx| filler.poll_readers(cx)).now_or_never().is_none() {
+            assert!(!filler.stores());
+            got += slow.next().await.unwrap().unwrap().len();
+        }
+        filler.push(Bytes::from(vec![number; 10_000]));
+        if number % 2 == 0 {
+            got += slow.next().await.unwrap().unwrap().len();
+        }
+        assert!(cache.bytes() <= MIB);
+    }
+    filler.finish();
+    while let Some(bytes) = slow.next().await.unwrap() {
+        got += bytes.len();
+    }
+    assert_eq!(got, 2_000_000);
 }
 
 #[test]

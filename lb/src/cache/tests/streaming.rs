@@ -1,10 +1,12 @@
 //! Reading along while a body arrives.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use futures::FutureExt;
 
 use super::super::testing::{Steps, answer, fill, get, pass};
-use super::super::{Broken, Joined, Lookup, Now, Refusal};
+use super::super::{Broken, Filler, Joined, Lookup, Now, Refusal};
 use super::{URI, assert_idle, cache, follow, read, reader, told};
 
 #[tokio::test]
@@ -84,7 +86,7 @@ async fn a_body_that_turns_out_too_long_reaches_its_readers_and_not_the_store() 
         filler.push(Bytes::from(vec![number; 50_000]));
         got += fast.next().await.unwrap().unwrap().len();
         assert!(
-            cache.bytes() < (1 << 20) + 200_000,
+            cache.bytes() < (2 << 20) + 200_000,
             "only what the slow one may still want is kept: {}",
             cache.bytes()
         );
@@ -106,6 +108,49 @@ async fn a_body_that_turns_out_too_long_reaches_its_readers_and_not_the_store() 
     drop(fast);
     assert_eq!((cache.objects(), cache.bytes()), (0, 0));
     assert_idle(&cache);
+}
+
+#[tokio::test]
+async fn the_fetch_of_what_is_not_stored_waits_for_who_is_far_behind() {
+    let (cache, now) = (cache(), Now::read());
+    let lead = cache.lead(URI, &get(), now);
+    let follower = follow(&cache, now);
+    let mut filler = fill(lead, &get(), &answer("max-age=60"), now);
+    let mut behind = reader(follower);
+    let push = |filler: &mut Filler| filler.push(Bytes::from(vec![7; 50_000]));
+    let waits = |filler: &Filler| poll_fn(|cx| filler.poll_readers(cx)).now_or_never().is_none();
+    for _ in 0..20 {
+        push(&mut filler);
+        assert!(filler.stores() && !waits(&filler), "what is stored comes at the origin's pace");
+    }
+    push(&mut filler);
+    assert!(!filler.stores() && waits(&filler));
+    // It is woken by the reader.
+    let reading = async { behind.next().await.unwrap().unwrap().len() };
+    let (_, mut got) = tokio::join!(poll_fn(|cx| filler.poll_readers(cx)), reading);
+    for _ in 0..50 {
+        push(&mut filler);
+        while waits(&filler) {
+            got += behind.next().await.unwrap().unwrap().len();
+        }
+    }
+    push(&mut filler);
+    assert!(waits(&filler));
+    filler.finish();
+    assert_eq!(got + read(behind).await.unwrap().len(), 72 * 50_000);
+    assert_idle(&cache);
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_who_is_gone() {
+    let (cache, now) = (cache(), Now::read());
+    let lead = cache.lead(URI, &get(), now);
+    let follower = follow(&cache, now);
+    let mut filler = fill(lead, &get(), &answer("max-age=60"), now);
+    let behind = reader(follower);
+    (0..30).for_each(|_| filler.push(Bytes::from(vec![7; 50_000])));
+    let leaving = async { drop(behind) };
+    tokio::join!(poll_fn(|cx| filler.poll_readers(cx)), leaving);
 }
 
 #[tokio::test]

@@ -327,13 +327,15 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         let Some(exchange) = ctx.exchange.as_mut() else { return Ok(None) };
+        let mut pause = None;
         if let Some(piece) = body {
             exchange.answer_body(piece);
+            pause = exchange.pause(piece.len());
         }
         if end {
             exchange.answer_end();
         }
-        Ok(None)
+        Ok(pause.filter(|_| !end))
     }
 
     fn error_while_proxy(

@@ -1,8 +1,11 @@
 //! An answer's body on its way to the client.
 //!
 //! What comes from the server goes on as soon as it is there, in one write with the head where both are at hand, and when the client does not
-//! read, nor does `lb`, unless the body is stored: then others may wait for it, and it comes as fast as the server sends it. Bodies keep their form where they can: bytes of a length, and chunks as the server cut them. A client of HTTP/1.0 gets
-//! chunks taken apart; a body that ends with its connection gets chunks, so that the client's connection need not end as well.
+//! read, nor does `lb`, unless the body is stored: then others may wait for it, and it comes as fast as the server sends it. Where it turns out not to be
+//! stored, `lb` also waits for those who read it along, for a while.
+//!
+//! Bodies keep their form where they can: bytes of a length, and chunks as the server cut them. A client of HTTP/1.0 gets chunks taken apart; a body that ends
+//! with its connection gets chunks, so that the client's connection need not end as well.
 
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
@@ -13,7 +16,7 @@ use tokio::time::Instant;
 
 use super::splice::{self, Splice};
 use super::upstream::{Connection, READ_LARGE};
-use crate::cache::Ahead;
+use crate::cache::{Ahead, PACE};
 use crate::engine::h1::{Body, ClientStream, Piece, ResponseFraming};
 use crate::exchange::Exchange;
 
@@ -61,6 +64,9 @@ pub(super) struct Download {
     splice: Option<Splice>,
     server_waits: Option<Instant>,
     client_waits: Option<Instant>,
+    readers_wait: Option<Instant>,
+    /// The longest wait for readers: what was received last may take so long.
+    pause: Duration,
     read_timeout: Duration,
     stall: Duration,
     /// The body has been cut into runs to its end.
@@ -86,6 +92,8 @@ impl Download {
             splice: None,
             server_waits: None,
             client_waits: None,
+            readers_wait: None,
+            pause: Duration::ZERO,
             read_timeout,
             stall,
             over: false,
@@ -127,7 +135,11 @@ impl Download {
                 continue;
             }
             if self.run == 0 && self.after.is_empty() && !self.over {
-                match self.poll_receive(client, server, exchange, cx) {
+                let received = match self.poll_readers(client, exchange, cx) {
+                    Poll::Ready(()) => self.poll_receive(client, server, exchange, cx),
+                    Poll::Pending => Poll::Pending,
+                };
+                match received {
                     Poll::Ready(result) => {
                         result?;
                         continue;
@@ -137,12 +149,15 @@ impl Download {
                     Poll::Pending => {}
                 }
                 ready!(self.poll_flush(client, exchange, cx))?;
+                if self.readers_wait.is_some() {
+                    return Poll::Pending;
+                }
                 return self.poll_server_waits(client, exchange, cx);
             }
             match self.poll_send(client, server, exchange, cx) {
                 Poll::Ready(sent) => sent?,
                 Poll::Pending => {
-                    ready!(self.poll_ahead(server, exchange, cx))?;
+                    ready!(self.poll_ahead(client, server, exchange, cx))?;
                     continue;
                 }
             }
@@ -218,8 +233,8 @@ impl Download {
         }
         let room = if is_large { READ_LARGE } else { 0 };
         match ready!(server.poll_read(room, cx)) {
-            Ok(1..) => {
-                self.server_waits = None;
+            Ok(count @ 1..) => {
+                self.note_received(count);
                 Poll::Ready(Ok(()))
             }
             Ok(0) if self.body.ends_with_connection() => {
@@ -233,19 +248,43 @@ impl Download {
         }
     }
 
-    /// The client does not read: where the body is stored, more of it comes all the same.
-    fn poll_ahead(&mut self, server: &mut Connection, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
+    fn note_received(&mut self, count: usize) {
+        self.server_waits = None;
+        self.pause = Duration::from_micros(count as u64 * 1_000_000 / PACE);
+    }
+
+    /// Waits for those who read along and are far behind.
+    fn poll_readers(&mut self, client: &mut ClientStream, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
+        if exchange.poll_readers(cx).is_pending() {
+            // The server is not to blame.
+            self.server_waits = None;
+            let since = *self.readers_wait.get_or_insert_with(Instant::now);
+            ready!(client.poll_passed(since, self.pause, cx));
+        }
+        self.readers_wait = None;
+        Poll::Ready(())
+    }
+
+    /// The client does not read: where others need the body, more of it comes all the same.
+    fn poll_ahead(
+        &mut self,
+        client: &mut ClientStream,
+        server: &mut Connection,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), DownloadError>> {
         let grows = matches!(self.form, Form::AsItComes { .. }) && !self.over && self.after.is_empty() && self.skip == 0;
-        if !grows || !exchange.stores() {
+        if !grows || !exchange.feeds_others() {
             return Poll::Pending;
         }
+        ready!(self.poll_readers(client, exchange, cx));
         let ahead = self.ahead.get_or_insert_with(|| exchange.ahead());
         if !ahead.holds(self.run + READ_LARGE) {
             return Poll::Pending;
         }
         match ready!(server.poll_read(READ_LARGE, cx)) {
-            Ok(1..) => {
-                self.server_waits = None;
+            Ok(count @ 1..) => {
+                self.note_received(count);
                 Poll::Ready(self.cut(server, exchange))
             }
             Ok(0) | Err(_) => Poll::Ready(Err(DownloadError::Cut)),
