@@ -293,8 +293,8 @@ impl Shared {
             Ok(Filled::Outdated) => {
                 self.counts.refused.add(1);
                 return match fetch(At::Primary).await {
-                    // Redis was told of a write, but not of its place: its commit was the last that was heard of the primary, and nobody was told that it is done.
-                    Err(StoreError::Unavailable(_)) if place.is_some() => Ok(Some(value)),
+                    // Redis was told of a write, but not of its place: the primary has gone away right after the commit, so that it was not acknowledged.
+                    Err(StoreError::Unavailable(_)) if place.is_some() && !self.store.has_primary() => Ok(Some(value)),
                     newest => newest.map(|fetched| fetched.value),
                 };
             }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use redis::RedisResult;
 use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
@@ -52,13 +51,16 @@ impl Shared {
             let now = Instant::now();
             // A second one is due at once where the first one could not give a lease back.
             let soon = match ended {
-                Ended::Complete => !rounds.complete(&self.lease, began, now),
+                Ended::Complete => {
+                    was_lost = false;
+                    !rounds.complete(&self.lease, began, now)
+                }
                 Ended::More => {
                     rounds.failed();
                     true
                 }
-                // One that answers again and again, and then removes nothing, is not away.
-                Ended::PrimaryLost if was_lost => {
+                // One that answers again and again, and then does nothing, is not away.
+                Ended::PrimaryLost if std::mem::replace(&mut was_lost, true) => {
                     rounds.failed();
                     false
                 }
@@ -71,7 +73,6 @@ impl Shared {
                     false
                 }
             };
-            was_lost = matches!(ended, Ended::PrimaryLost);
             let holds = self.lease.holds(now);
             self.held.fetch_or(holds, Ordering::Relaxed);
             if holds != std::mem::replace(&mut held, holds) {
@@ -120,7 +121,7 @@ impl Shared {
         let is_told = |note: &&Note| note.row.is_some_and(|row| told.binary_search(&row).is_ok());
         let untold: Vec<Note> = notes.iter().filter(|note| !is_told(note)).copied().collect();
         if !untold.is_empty() {
-            let found = in_time(until, self.store.position()).await;
+            let found = in_time(until, self.store.end_of_log()).await;
             // Without their place at least nothing is shown that they have outdated.
             let place = found.as_ref().ok().copied().flatten();
             for chunk in untold.chunks(CHUNK) {
@@ -148,25 +149,29 @@ impl Shared {
         // Before Redis is trusted, or the primary could go away before a read has missed the places.
         let is_new = !self.lease.holds(Instant::now());
         if (self.needs_floor.swap(false, Ordering::Relaxed) || is_new)
-            && let Err(e) = self.keep_places(live, until).await
+            && let Err(ended) = self.keep_places(live, until).await
         {
-            self.failed(live, &e);
-            return Ended::Failed;
+            self.needs_floor.store(true, Ordering::Relaxed);
+            return ended;
         }
         if notes.len() == BATCH { Ended::More } else { Ended::Complete }
     }
 
     /// Has Redis keep the places of writes in the log, where there are replicas.
-    async fn keep_places(&self, live: &Live, until: Instant) -> RedisResult<()> {
-        if !matches!(in_time(until, self.store.position()).await, Ok(Some(_))) {
+    async fn keep_places(&self, live: &Arc<Live>, until: Instant) -> std::result::Result<(), Ended> {
+        let failed = |e| {
+            self.failed(live, &e);
+            Ended::Failed
+        };
+        if in_time(until, self.store.end_of_log()).await?.is_none() {
             return Ok(());
         }
         let token = Uuid::now_v7().simple().to_string();
         // Every write that comes to its place after this leaves it in Redis, so those before are what remains.
-        if let Some(token) = live.ask_floor(&token).await?
-            && let Ok(Some(place)) = in_time(until, self.store.position()).await
+        if let Some(token) = live.ask_floor(&token).await.map_err(failed)?
+            && let Some(place) = in_time(until, self.store.end_of_log()).await?
         {
-            live.set_floor(&token, place).await?;
+            live.set_floor(&token, place).await.map_err(failed)?;
         }
         Ok(())
     }

@@ -49,8 +49,18 @@ pub trait Store: Accounts + Sessions + Outbox {
     async fn after(&self, id: i64, limit: i64, at: At) -> Result<Vec<User>>;
 
     /// A place in the write-ahead log behind every write that was committed before the call; `None` where there are no replicas, which alone
-    /// would have to know it.
+    /// would have to know it. Where commits wait for replicas, so does this, and one of them has it then.
     async fn position(&self) -> Result<Option<Lsn>>;
+
+    /// The same at once, over a connection that nobody else uses: whether a replica has it already is not known.
+    async fn end_of_log(&self) -> Result<Option<Lsn>> {
+        self.position().await
+    }
+
+    /// Whether there is a primary, as far as is known.
+    fn has_primary(&self) -> bool {
+        true
+    }
 
     /// Adds a user, with the hash of the password when there is one, unless it was done `once` before. [`StoreError::EmailTaken`] comes from
     /// the database's constraint, so that of two at once only one succeeds.

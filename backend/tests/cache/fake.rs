@@ -30,6 +30,10 @@ pub struct Fake {
     pub log: AtomicU64,
     /// Nobody can reach it.
     pub away: AtomicBool,
+    /// It goes away as soon as it has told its notes.
+    pub leaving: AtomicBool,
+    /// It does what it is asked but for removing notes.
+    pub keeping: AtomicBool,
 }
 
 impl Fake {
@@ -89,11 +93,16 @@ impl Fake {
 impl Outbox for Fake {
     async fn notes(&self, limit: i64) -> Result<Vec<Note>> {
         let notes = self.notes.lock().unwrap();
-        self.here(notes.iter().take(usize::try_from(limit).unwrap()).copied().collect())
+        let told = self.here(notes.iter().take(usize::try_from(limit).unwrap()).copied().collect());
+        self.away.fetch_or(self.leaving.load(Ordering::SeqCst), Ordering::SeqCst);
+        told
     }
 
     async fn forget(&self, rows: &[i64]) -> Result<()> {
         self.here(())?;
+        if self.keeping.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("it is busy".into()));
+        }
         self.notes.lock().unwrap().retain(|note| !rows.contains(&note.row.unwrap()));
         Ok(())
     }
@@ -109,6 +118,10 @@ impl Outbox for Fake {
 
 #[async_trait]
 impl Store for Fake {
+    fn has_primary(&self) -> bool {
+        !self.away.load(Ordering::SeqCst)
+    }
+
     async fn position(&self) -> Result<Option<Lsn>> {
         let end = self.log.load(Ordering::SeqCst);
         self.here((end > 0).then_some(Lsn { history: 1, lsn: end }))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use backend::cache::{Cache, Fetched, Key};
-use backend::store::StoreError;
+use backend::store::{At, StoreError};
 use futures::future::join_all;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -283,6 +283,67 @@ async fn a_write_after_which_the_primary_is_gone_is_not_acknowledged() {
     database.away.store(false, Ordering::SeqCst);
     until("it is told of", async || database.left() == 0).await;
     assert_eq!(cache.counts().told_later.get(), 1);
+}
+
+/// As long as nobody was told that it is done, a replica that does not know of it may answer.
+#[tokio::test]
+async fn nor_does_it_hide_what_was_before_it_where_a_replica_can_be_read() {
+    let redis = OwnRedis::start().await;
+    let database = Fake::new();
+    database.log.store(1_000, Ordering::SeqCst);
+    let cache = database.cache(redis.client()).await;
+    let old = database.fetched();
+    let fetch = move |at| {
+        let old = old.clone();
+        async move {
+            match at {
+                At::Replayed(_) => Ok(old),
+                At::Primary => Err(StoreError::Unavailable("there is no primary".into())),
+            }
+        }
+    };
+    let note = database.commit();
+    database.away.store(true, Ordering::SeqCst);
+    assert!(cache.written(note).await.is_err());
+    for _ in 0..3 {
+        let shown = cache.read(Key::User(USER), fetch.clone()).await.expect("a replica answers");
+        assert_eq!(shown.as_deref(), Some(&b"1"[..]));
+    }
+    database.away.store(false, Ordering::SeqCst);
+    until("it is told of", async || database.left() == 0).await;
+    assert!(cache.read(Key::User(USER), fetch).await.is_err(), "now it counts");
+}
+
+#[tokio::test]
+async fn a_primary_that_goes_in_the_midst_of_a_round_takes_no_reads_along() {
+    let redis = OwnRedis::start().await;
+    let database = Fake::new();
+    let cache = database.cache(redis.client()).await;
+    read(&cache, &database).await.expect("it answers");
+    database.leaving.store(true, Ordering::SeqCst);
+    database.commit();
+    until("it is away", async || database.away.load(Ordering::SeqCst)).await;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        assert!(cache.status().holds, "after {:?}", started.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Else a note that lies there would be no sign to those who have lost their Redis.
+#[tokio::test]
+async fn with_a_primary_that_answers_and_removes_no_note_the_lease_ends() {
+    let redis = OwnRedis::start().await;
+    let database = Fake::new();
+    let cache = database.cache(redis.client()).await;
+    database.keeping.store(true, Ordering::SeqCst);
+    database.commit();
+    until("the lease has lapsed", async || !cache.status().holds).await;
+    database.keeping.store(false, Ordering::SeqCst);
+    until("the note is gone, and the lease is back", async || {
+        database.left() == 0 && cache.status().holds
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -124,7 +124,10 @@ async fn a_place_in_the_log_is_no_further_than_what_outlives_the_primary() {
             cluster.primary.execute(sql).await;
         }
         until("the standbys to count", async || {
-            let waiting = cluster.primary.number("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'").await;
+            let waiting = cluster
+                .primary
+                .number("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")
+                .await;
             (waiting == 1) == is_synchronous
         })
         .await;
@@ -141,6 +144,44 @@ async fn a_place_in_the_log_is_no_further_than_what_outlives_the_primary() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn where_commits_wait_for_a_replica_their_place_in_the_log_does_too() {
+    let mut cluster = Streaming::start(1).await;
+    let store = cluster.ready().await;
+    for sql in [
+        "CREATE TABLE other (n bigint)",
+        "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'",
+        "SELECT pg_reload_conf()",
+    ] {
+        cluster.primary.execute(sql).await;
+    }
+    until("the standbys to count", async || {
+        cluster
+            .primary
+            .number("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")
+            .await
+            == 1
+    })
+    .await;
+    create(store.as_ref(), 1).await.unwrap();
+    cluster.replicas[0].freeze();
+    cluster
+        .primary
+        .execute("SET synchronous_commit = local; INSERT INTO other VALUES (1)")
+        .await;
+    let asking = Arc::clone(&store);
+    let mut asking = tokio::spawn(async move { position(asking.as_ref()).await });
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), &mut asking).await.is_err(),
+        "no replica has it"
+    );
+    let started = Instant::now();
+    store.end_of_log().await.expect("this one waits for nobody");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    cluster.primary.kill();
+    assert!(asking.await.unwrap().is_err());
 }
 
 #[tokio::test]

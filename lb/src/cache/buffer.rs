@@ -116,6 +116,11 @@ impl Buffer {
         }
     }
 
+    /// Where what is not forgotten begins.
+    pub(super) fn start(&self) -> u64 {
+        self.pieces.front().map_or(self.end - self.tail.len() as u64, |piece| piece.start)
+    }
+
     /// Where the body ends so far.
     pub(super) fn end(&self) -> u64 {
         self.end

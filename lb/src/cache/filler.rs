@@ -78,8 +78,7 @@ impl Filler {
         if !is_paced(&self.flight.lock()) {
             return Poll::Ready(());
         }
-        let has_room = self.cache.make_room(NEXT);
-        drop(has_room.then(|| Charge::new(&self.cache.room, NEXT)));
+        let has_room = self.cache.room.takes(NEXT);
         let mut state = self.flight.lock();
         if !is_paced(&state) || (has_room && state.behind() <= state.window) {
             return Poll::Ready(());
@@ -122,6 +121,7 @@ impl Filler {
             // No room even for what readers have not read yet: it comes from whoever is furthest behind.
             let held = state.buffer.held().saturating_sub(cost);
             state.buffer.shrink(held);
+            state.give_up_lost();
         }
         state.buffer.push(chunk);
         state.trim();

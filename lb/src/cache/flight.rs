@@ -207,10 +207,17 @@ impl State {
         let end = self.buffer.end();
         let slowest = self.readers.values().min().copied().unwrap_or(end);
         self.buffer.forget(slowest.max(end.saturating_sub(2 * self.window)));
+        self.give_up_lost();
         let held = self.buffer.held();
         if let Some(charge) = &mut self.charge {
             charge.shrink_to(held);
         }
+    }
+
+    /// Whoever still needs what is forgotten is cut off as soon as it looks, and counts no more.
+    pub(super) fn give_up_lost(&mut self) {
+        let start = self.buffer.start();
+        self.readers.retain(|_, position| *position >= start);
     }
 
     /// So many bytes are there that somebody has not read yet.

@@ -62,6 +62,12 @@ impl Room {
         Got::Full
     }
 
+    /// Whether something arriving may still have so much, or an eighth of all, when what is stored makes way.
+    pub(super) fn takes(&self, bytes: u64) -> bool {
+        let bound = self.bound();
+        self.arriving.load(Ordering::Relaxed) + bytes.min(bound / 8) <= bound / 2
+    }
+
     /// Gives back what a stored object had.
     pub(super) fn leave(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -131,7 +137,8 @@ mod tests {
         let mut charge = Charge::new(&room, 50);
         assert_eq!(room.enter(1), Got::TooMuch);
         charge.settle();
-        assert_eq!((room.enter(50), room.enter(1)), (Got::Yes, Got::TooMuch));
+        assert!(room.takes(50));
+        assert_eq!((room.enter(50), room.enter(1), room.takes(1)), (Got::Yes, Got::TooMuch, false));
         let mut other = Charge::new(&room, 50);
         other.shrink_to(10);
         room.leave(50);

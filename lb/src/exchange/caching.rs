@@ -291,7 +291,10 @@ impl Exchange {
 
     /// Ready when more of the body may come, as far as others who read it along are concerned: see [`Filler::poll_readers`].
     pub fn poll_readers(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.caching.filler.as_ref().map_or(Poll::Ready(()), |filler| filler.poll_readers(cx))
+        self.caching
+            .filler
+            .as_ref()
+            .map_or(Poll::Ready(()), |filler| filler.poll_readers(cx))
     }
 
     /// How long to wait for them at most after a piece of that many bytes, where one cannot listen to them.

@@ -7,7 +7,7 @@ use lb_tests::client::{Connection, Request};
 use lb_tests::engine::lacks;
 use lb_tests::lb::Lb;
 use lb_tests::origin::{Origin, Reply, Step};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{cached, fill, fresh};
 
@@ -74,6 +74,47 @@ async fn whoever_reads_along_slowly_what_is_too_long_gets_it_whole() {
     let slowly = Duration::from_millis(30);
     let lengths = tokio::join!(all(&mut leader, Duration::ZERO), all(&mut follower, slowly));
     assert_eq!((lengths, origin.count()), ((PIECES * MIB, PIECES * MIB), 1));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_found_out_whoever_is_waited_for() {
+    const PIECE: usize = MIB / 4;
+    let origin = Origin::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = Bytes::from(format!("{PIECE:x}\r\n{}\r\n", "x".repeat(PIECE)));
+        let mut steps = vec![Step::write(head)];
+        steps.extend((0..200).flat_map(|_| [Step::Hold, Step::Write(chunk.clone())]));
+        Reply::script(steps)
+    })
+    .await;
+    let config = cached(&origin).replace("retry = \"off\"", "retry = \"off\"\ntimeouts = { read = \"1s\" }");
+    let lb = Lb::start(&format!("[cache]\nmax_object = \"1MiB\"\n\n{config}")).await;
+    let ask = async || {
+        let mut connection = lb.connect().await;
+        connection.write(Request::get("/").bytes()).await;
+        assert_eq!(connection.head("GET").await.unwrap().status, 200);
+        connection
+    };
+    let (mut leader, follower) = (ask().await, ask().await);
+    // Until the follower, which reads nothing, is so far behind that the fetch waits for it.
+    let mut length = 0;
+    for pieces in 1..=200 {
+        origin.release(1);
+        let reading = async {
+            while length < pieces * PIECE {
+                length += leader.data().await.unwrap().unwrap().len();
+            }
+        };
+        if timeout(Duration::from_millis(300), reading).await.is_err() {
+            break;
+        }
+    }
+    let stopped = Instant::now();
+    while let Ok(data) = leader.data().await {
+        assert!(data.is_some(), "it is not whole");
+    }
+    assert!(stopped.elapsed() < STALL / 2, "{:?}", stopped.elapsed());
+    drop(follower);
 }
 
 #[tokio::test]

@@ -193,6 +193,7 @@ async fn over_http_2_it_is_all_the_same() {
     };
     let whole = ask("GET", None).await;
     assert_eq!((whole.status, &whole.body[..]), (200, body.as_bytes()));
+    // Not `Date`: see docs/ENGINES.md.
     for name in ["content-type", "content-length", "etag", "last-modified", "cache-control"] {
         assert_eq!(whole.header(name), over_1.header(name), "{name}");
     }

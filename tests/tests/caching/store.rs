@@ -107,8 +107,8 @@ async fn its_date_is_when_it_was_made() {
     assert_eq!(lb.get("/").await.header("date"), MADE);
     fill(&lb, &Request::get("/")).await;
     assert_eq!(lb.get("/").await.header("date"), MADE);
-    let without = lb.get("/without").await;
     fill(&lb, &Request::get("/without")).await;
+    let without = lb.get("/without").await;
     // It is when the answer came (RFC 9110 section 6.6.1).
     until("a second is over", async || {
         let hit = lb.get("/without").await;

@@ -153,6 +153,11 @@ impl Cluster {
         }
     }
 
+    /// Whether there is a primary, as far as is known.
+    pub(super) fn has_primary(&self) -> bool {
+        self.servers.alone().is_some() || self.servers.view().primary.is_some()
+    }
+
     /// How to reach the primary.
     pub(super) async fn primary(&self) -> Result<&PgConnectOptions> {
         let access = match self.servers.alone() {

@@ -48,6 +48,24 @@ macro_rules! noted {
 }
 use noted;
 
+/// The history, and a place in the log: behind the commits that were acknowledged, and, unless these do not even wait for the disk, no further than what may
+/// outlive the primary, or reads would wait for what no replica will ever have. Others may have inserted more than that.
+///
+/// At the start of a page what is inserted is behind its header, which no replica has replayed before there is another record; then everything up to the page
+/// is enough.
+macro_rules! place {
+    ($else:literal) => {
+        concat!(
+            "WITH log AS MATERIALIZED (SELECT CASE WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() - '0/0'::pg_lsn ",
+            $else,
+            " END AS lsn FROM (SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn AS flushed) AS f) ",
+            "SELECT coalesce((SELECT max(id) FROM histories), 0), ",
+            "(lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 ",
+            "WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint FROM log"
+        )
+    };
+}
+
 pub(super) struct Postgres {
     settings: PoolSettings,
     pool: Cluster,
@@ -135,24 +153,32 @@ impl Store for Postgres {
     }
 
     async fn position(&self) -> Result<Option<Lsn>> {
-        // It has to be behind the commits that were acknowledged, and no further than what outlives the primary, or reads would wait for what no replica will
-        // ever have. Where commits wait for replicas, that is what a transaction of its own has left in the log: it waits, too. Else it is what was flushed, and
-        // so is on its way; or what was inserted, where commits do not even wait for the disk.
-        //
-        // At the start of a page what is inserted is behind its header, which no replica has replayed before there is another record; then everything up to the
-        // page is enough.
-        const SQL: &str = "WITH log AS MATERIALIZED (SELECT CASE \
-            WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() \
-            WHEN current_setting('synchronous_commit') = 'local' OR current_setting('synchronous_standby_names') = '' THEN pg_current_wal_flush_lsn() \
-            ELSE pg_logical_emit_message(true, 'backend', ''::text) END - '0/0'::pg_lsn AS lsn) \
-            SELECT coalesce((SELECT max(id) FROM histories), 0), \
-            (lsn - CASE WHEN mod(lsn, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40 \
-            WHEN mod(lsn, current_setting('wal_block_size')::numeric) = 24 THEN 24 ELSE 0 END)::bigint FROM log";
+        // Where commits wait for replicas, it is what a transaction of its own has left in the log, which waits, too. Else it is what was flushed, and so is on
+        // its way; but not where that may end within a record: the log is also flushed page by page.
+        const SQL: &str = place!(
+            "WHEN mod(flushed, current_setting('wal_block_size')::numeric) <> 0 AND (current_setting('synchronous_commit') = 'local' \
+            OR current_setting('synchronous_standby_names') = '') THEN flushed \
+            ELSE pg_logical_emit_message(true, 'backend', ''::text) - '0/0'::pg_lsn"
+        );
         if !self.pool.has_replicas() {
             return Ok(None);
         }
         let (history, lsn): (i64, i64) = self.pool.read(async move |c| sqlx::query_as(SQL).fetch_one(c).await).await?;
         Ok(Some(Lsn::new(history, lsn)))
+    }
+
+    async fn end_of_log(&self) -> Result<Option<Lsn>> {
+        const SQL: &str = place!("ELSE flushed");
+        if !self.pool.has_replicas() {
+            return Ok(None);
+        }
+        let read = async move |c: &mut PgConnection| sqlx::query_as(SQL).fetch_one(c).await;
+        let (history, lsn): (i64, i64) = self.outbox.read_at_once(read).await?;
+        Ok(Some(Lsn::new(history, lsn)))
+    }
+
+    fn has_primary(&self) -> bool {
+        self.pool.has_primary()
     }
 
     async fn create(&self, new: &NewUser, password_hash: Option<&str>, once: Option<&Once>) -> Result<Created> {

@@ -154,6 +154,26 @@ async fn nobody_is_waited_for_who_is_gone() {
 }
 
 #[tokio::test]
+async fn nobody_is_waited_for_who_is_lost_already() {
+    let (cache, now) = (cache(), Now::read());
+    let lead = cache.lead(URI, &get(), now);
+    let followers = [follow(&cache, now), follow(&cache, now)];
+    let mut filler = fill(lead, &get(), &answer("max-age=60"), now);
+    let [mut near, lost] = followers.map(reader);
+    let waits = |filler: &Filler| poll_fn(|cx| filler.poll_readers(cx)).now_or_never().is_none();
+    for _ in 0..41 {
+        filler.push(Bytes::from(vec![7; 50_000]));
+        assert_eq!(near.next().await.unwrap().unwrap().len(), 50_000);
+    }
+    assert!(waits(&filler), "it is behind by less than two windows");
+    filler.push(Bytes::from(vec![7; 50_000]));
+    filler.push(Bytes::from(vec![7; 50_000]));
+    assert!(!waits(&filler), "it is behind by more");
+    assert_eq!(near.next().await.unwrap().unwrap().len(), 50_000);
+    assert_eq!(read(lost).await, Err(Broken));
+}
+
+#[tokio::test]
 async fn a_reader_within_the_window_gets_a_long_body_whole() {
     let (cache, now) = (cache(), Now::read());
     let lead = cache.lead(URI, &get(), now);

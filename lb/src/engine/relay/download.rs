@@ -65,8 +65,8 @@ pub(super) struct Download {
     server_waits: Option<Instant>,
     client_waits: Option<Instant>,
     readers_wait: Option<Instant>,
-    /// The longest wait for readers: what was received last may take so long.
-    pause: Duration,
+    /// The longest wait for readers: what was received last may take so long. None once it is over, until more was received.
+    pause: Option<Duration>,
     read_timeout: Duration,
     stall: Duration,
     /// The body has been cut into runs to its end.
@@ -93,7 +93,7 @@ impl Download {
             server_waits: None,
             client_waits: None,
             readers_wait: None,
-            pause: Duration::ZERO,
+            pause: None,
             read_timeout,
             stall,
             over: false,
@@ -135,6 +135,9 @@ impl Download {
                 continue;
             }
             if self.run == 0 && self.after.is_empty() && !self.over {
+                if !client.has_client() && !exchange.feeds_others() {
+                    return Poll::Ready(Err(DownloadError::Gone));
+                }
                 let received = match self.poll_readers(client, exchange, cx) {
                     Poll::Ready(()) => self.poll_receive(client, server, exchange, cx),
                     Poll::Pending => Poll::Pending,
@@ -250,17 +253,19 @@ impl Download {
 
     fn note_received(&mut self, count: usize) {
         self.server_waits = None;
-        self.pause = Duration::from_micros(count as u64 * 1_000_000 / PACE);
+        self.pause = Some(Duration::from_micros(count as u64 * 1_000_000 / PACE));
     }
 
     /// Waits for those who read along and are far behind.
     fn poll_readers(&mut self, client: &mut ClientStream, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
-        if exchange.poll_readers(cx).is_pending() {
-            // The server is not to blame.
-            self.server_waits = None;
+        if let Some(pause) = self.pause
+            && exchange.poll_readers(cx).is_pending()
+        {
             let since = *self.readers_wait.get_or_insert_with(Instant::now);
-            ready!(client.poll_passed(since, self.pause, cx));
+            ready!(client.poll_passed(since, pause, cx));
         }
+        // From here on it is the server that is waited for.
+        self.pause = None;
         self.readers_wait = None;
         Poll::Ready(())
     }
