@@ -42,7 +42,7 @@ pub(crate) use guarded::at_every_home;
 pub use guarded::{Guarded, Home, PASSWORD, Tokens, stranger};
 pub use metrics::{metric, metrics};
 pub use process::{Process, run, run_with_input};
-pub use streaming::{PgServer, Streaming};
+pub use streaming::{PgServer, Streaming, free_port, signal};
 
 /// How long anything that is waited for may take, before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -59,6 +59,20 @@ impl Streaming {
         cluster
     }
 
+    /// A script of `docker/postgres`, to be run by who runs the servers, with their programs at hand.
+    pub fn script(&self, name: &str) -> Command {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/postgres").join(name);
+        // Whoever runs the servers need not be able to read the sources.
+        let script = self.folder(name);
+        std::fs::copy(source, &script).expect("the script is there");
+        let programs = program("postgres").parent().map(Path::to_owned).unwrap_or_default();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("bash");
+        command.arg(&script).env("PATH", format!("{}:{path}", programs.display()));
+        as_other_user(&mut command, self.folder.path());
+        command
+    }
+
     /// A folder beside those of the servers.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -264,7 +278,7 @@ impl Drop for PgServer {
 }
 
 /// Some of them may be gone already.
-fn signal(name: &str, pids: &[u32]) {
+pub fn signal(name: &str, pids: &[u32]) {
     if pids.is_empty() {
         return;
     }
@@ -334,7 +348,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Below the range from which the system takes the ports of outgoing connections, so that nothing else comes upon it by chance.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let [.., high, low] = uuid::Uuid::now_v7().into_bytes();
         let port = 10_000 + u16::from_be_bytes([high, low]) % 22_000;

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod compose;
 mod failover;
 mod load;
 mod reading;
