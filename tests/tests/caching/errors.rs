@@ -113,6 +113,59 @@ async fn whatever_goes_wrong_what_is_stored_stands_in() {
     }
 }
 
+/// Where `lb` itself would refuse, because no server can be asked.
+#[tokio::test]
+async fn what_is_stored_stands_in_for_servers_that_are_full_out_of_order_or_left_alone() {
+    const CIRCUIT: &str = "circuit_breaker = { error_percent = 50, min_requests = 2, window = \"10m\", open = \"10m\" }";
+    for (name, setting) in [
+        ("full", ""),
+        ("queue", "queue = { size = 10, timeout = \"100ms\" }"),
+        ("circuit", CIRCUIT),
+        ("drained", ""),
+    ] {
+        let origin = Origin::start(|seen| match seen.target.as_str() {
+            "/held" => Reply::text("held").held(),
+            "/bad" => Reply::new(503).body("sorry"),
+            _ => reply("good", "max-age=1, stale-if-error=600"),
+        })
+        .await;
+        let address = origin.addr();
+        let config = cached_as(&origin, "").replace(
+            &format!("servers = [\"{address}\"]"),
+            &format!("servers = [{{ address = \"{address}\", max_connections = 1 }}]\n{setting}"),
+        );
+        assert!(config.contains("max_connections"), "{config}");
+        let lb = Lb::start(&config).await;
+        assert_eq!(lb.get("/").await.text(), "good");
+        let mut held = None;
+        match name {
+            "circuit" => {
+                for _ in 0..2 {
+                    assert_eq!(lb.get("/bad").await.status, 503);
+                }
+            }
+            "drained" => {
+                let ordered = lb.order("app", address, r#"{"state": "drain"}"#).await;
+                assert_eq!(ordered.status, 200, "{}", ordered.text());
+            }
+            _ => {
+                let mut connection = lb.connect().await;
+                connection.write(Request::get("/held").bytes()).await;
+                until("the only place is taken", async || origin.active() == 1).await;
+                held = Some(connection);
+            }
+        }
+        let stale = until_stale(&lb, &Request::get("/")).await;
+        assert_eq!((stale.status, stale.text().as_str()), (200, "good"), "{name}");
+        let said = stale.header("cache-status");
+        assert!(said.ends_with("; detail=stale-if-error"), "{name}: {said}");
+        assert_eq!(origin.count_of("/"), 1, "{name}: nobody was asked");
+        let refused = lb.get("/never-seen").await;
+        assert_eq!(refused.status, 503, "{name}: {}", refused.text());
+        drop(held);
+    }
+}
+
 #[tokio::test]
 async fn a_client_of_http2_is_served_stale_in_place_of_an_error_as_well() {
     let (lb, origin) = start(|_| reply("good", "max-age=1, stale-if-error=600")).await;

@@ -7,6 +7,8 @@
 //! Bodies keep their form where they can: bytes of a length, and chunks as the server cut them. A client of HTTP/1.0 gets chunks taken apart; a body that ends
 //! with its connection gets chunks, so that the client's connection need not end as well.
 
+mod ahead;
+
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use tokio::time::Instant;
 
 use super::splice::{self, Splice};
 use super::upstream::{Connection, READ_LARGE};
-use crate::cache::{Ahead, PACE};
+use crate::cache::Ahead;
 use crate::engine::h1::{Body, ClientStream, Piece, ResponseFraming};
 use crate::exchange::Exchange;
 
@@ -246,51 +248,6 @@ impl Download {
                 }
                 self.end(exchange);
                 Poll::Ready(Ok(()))
-            }
-            Ok(0) | Err(_) => Poll::Ready(Err(DownloadError::Cut)),
-        }
-    }
-
-    fn note_received(&mut self, count: usize) {
-        self.server_waits = None;
-        self.pause = Some(Duration::from_micros(count as u64 * 1_000_000 / PACE));
-    }
-
-    /// Waits for those who read along and are far behind.
-    fn poll_readers(&mut self, client: &mut ClientStream, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(pause) = self.pause
-            && exchange.poll_readers(cx).is_pending()
-        {
-            let since = *self.readers_wait.get_or_insert_with(Instant::now);
-            ready!(client.poll_passed(since, pause, cx));
-        }
-        // From here on it is the server that is waited for.
-        self.pause = None;
-        self.readers_wait = None;
-        Poll::Ready(())
-    }
-
-    /// The client does not read: where others need the body, more of it comes all the same.
-    fn poll_ahead(
-        &mut self,
-        client: &mut ClientStream,
-        server: &mut Connection,
-        exchange: &mut Exchange,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), DownloadError>> {
-        let grows = matches!(self.form, Form::AsItComes { .. }) && !self.over && self.after.is_empty() && self.skip == 0;
-        if !grows || !exchange.feeds_others() {
-            return Poll::Pending;
-        }
-        ready!(self.poll_readers(client, exchange, cx));
-        let ahead = self.ahead.get_or_insert_with(|| exchange.ahead());
-        if !ahead.holds(self.run + READ_LARGE) {
-            return Poll::Pending;
-        }
-        match ready!(server.poll_read(READ_LARGE, cx)) {
-            Ok(count @ 1..) => {
-                self.note_received(count);
-                Poll::Ready(self.cut(server, exchange))
             }
             Ok(0) | Err(_) => Poll::Ready(Err(DownloadError::Cut)),
         }
