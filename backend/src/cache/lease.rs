@@ -15,8 +15,9 @@
 //! that moment. So while Redis is away, the first writes wait for the leases of the others, and later ones only look whether the note is
 //! still there.
 //!
-//! **The limit.** While the primary cannot be reached, the outbox cannot be read, or only once more; the lease then lives on as long as Redis answers, since
-//! else a primary that is away would take the reads along. So two failures at once can show something old: a server that has lost Redis,
+//! **The limit.** While the primary cannot be reached, the outbox cannot be read. The lease then lives on as long as Redis answers, since
+//! else a primary that is away would take the reads along; also when it goes in the midst of a round, but only once before the next complete one: a primary that
+//! answers again and again, and then removes nothing, is not away. So two failures at once can show something old: a server that has lost Redis,
 //! with Redis there for others, writes, and within the second in which the others would have found its note they lose the primary.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,8 @@ pub(super) struct Lease {
 pub(super) struct Rounds {
     /// When the last round began, if it was complete.
     complete: Option<Instant>,
+    /// A round since the last complete one has lost the primary.
+    has_lost: bool,
 }
 
 impl Lease {
@@ -74,6 +77,7 @@ impl Rounds {
             .complete
             .is_some_and(|first| began.saturating_duration_since(first) <= LIFETIME);
         self.complete = Some(began);
+        self.has_lost = false;
         if second || lease.holds(now) {
             lease.set(began + LIFETIME);
         }
@@ -90,6 +94,15 @@ impl Rounds {
         self.complete = None;
         if lease.holds(now) {
             lease.set(now + LIFETIME);
+        }
+    }
+
+    /// The primary answered, and then no longer.
+    pub(super) fn primary_lost(&mut self, lease: &Lease, now: Instant) {
+        if std::mem::replace(&mut self.has_lost, true) {
+            self.failed();
+        } else {
+            self.primary_away(lease, now);
         }
     }
 }
@@ -152,6 +165,24 @@ mod tests {
         }
         rounds.primary_away(&lease, at(start, 6_000));
         assert!(!lease.holds(at(start, 6_001)));
+    }
+
+    #[test]
+    fn a_primary_that_is_lost_again_and_again_is_not_away() {
+        let start = Instant::now();
+        let (lease, mut rounds) = (Lease::new(start), Rounds::default());
+        rounds.complete(&lease, start, start);
+        rounds.complete(&lease, start, start);
+        rounds.primary_lost(&lease, at(start, 500));
+        assert!(lease.holds(at(start, 1_400)));
+        // Being away in between changes nothing.
+        rounds.primary_away(&lease, at(start, 1_000));
+        rounds.primary_lost(&lease, at(start, 1_900));
+        assert!(!lease.holds(at(start, 2_000)));
+        rounds.complete(&lease, at(start, 2_100), at(start, 2_100));
+        rounds.complete(&lease, at(start, 2_200), at(start, 2_200));
+        rounds.primary_lost(&lease, at(start, 2_300));
+        assert!(lease.holds(at(start, 3_200)), "it was all right in between");
     }
 
     /// What the module's documentation claims of a note that lies there, tried on many histories: rounds of random length begin at random

@@ -44,28 +44,23 @@ impl Shared {
     pub(super) async fn rounds(&self) {
         let mut rounds = Rounds::default();
         let mut held = false;
-        let mut was_lost = false;
         loop {
             let began = Instant::now();
             let ended = self.round(began).await;
             let now = Instant::now();
             // A second one is due at once where the first one could not give a lease back.
             let soon = match ended {
-                Ended::Complete => {
-                    was_lost = false;
-                    !rounds.complete(&self.lease, began, now)
-                }
+                Ended::Complete => !rounds.complete(&self.lease, began, now),
                 Ended::More => {
                     rounds.failed();
                     true
                 }
-                // One that answers again and again, and then does nothing, is not away.
-                Ended::PrimaryLost if std::mem::replace(&mut was_lost, true) => {
-                    rounds.failed();
+                Ended::PrimaryAway => {
+                    rounds.primary_away(&self.lease, now);
                     false
                 }
-                Ended::PrimaryAway | Ended::PrimaryLost => {
-                    rounds.primary_away(&self.lease, now);
+                Ended::PrimaryLost => {
+                    rounds.primary_lost(&self.lease, now);
                     false
                 }
                 Ended::Failed => {

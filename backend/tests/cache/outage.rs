@@ -265,7 +265,8 @@ async fn while_the_primary_is_away_a_redis_that_hangs_for_a_moment_costs_no_read
             Err::<Fetched, _>(StoreError::Unavailable("there is no primary".into()))
         }
     };
-    let kept = cache.read(Key::User(USER), fetch).await.expect("it is kept");
+    let reading = tokio::time::timeout(Duration::from_secs(20), cache.read(Key::User(USER), fetch));
+    let kept = reading.await.expect("Redis is back").expect("it is kept");
     assert_eq!(kept.as_deref(), Some(&b"1"[..]));
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -18,7 +18,12 @@ use super::room::Charge;
 use super::shared::Original;
 
 /// The least speed, in bytes a second, of a fetch that waits for those who read along.
-pub const PACE: u64 = 128 << 10;
+const PACE: u64 = 128 << 10;
+
+/// How long a fetch waits for them at most after so many bytes.
+pub fn pause(bytes: usize) -> Duration {
+    Duration::from_micros(bytes as u64 * 1_000_000 / PACE)
+}
 
 /// As much may come at once.
 const NEXT: u64 = 64 << 10;
@@ -72,7 +77,7 @@ impl Filler {
     }
 
     /// Ready when more of the body may come. Pending while it is not going to be stored and somebody who reads along is behind by `max_object`, or there is no
-    /// room for what they have not read: then the caller waits, but so that [`PACE`] is kept, for one who does not read must not stop the others.
+    /// room for what they have not read: then the caller waits, but so no longer than [`pause`] says, for one who does not read must not stop the others.
     pub fn poll_readers(&self, cx: &mut Context<'_>) -> Poll<()> {
         let is_paced = |state: &State| !state.listed && state.behind() > 0;
         if !is_paced(&self.flight.lock()) {

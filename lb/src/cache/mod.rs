@@ -115,7 +115,7 @@ use ahash::RandomState;
 pub use ahead::Ahead;
 pub use clock::Now;
 pub use fields::{CACHE_PURGE, CACHE_TAG};
-pub use filler::{Filler, PACE};
+pub use filler::{Filler, pause};
 pub use follow::{Broken, Follower, Joined, Reader};
 pub use freshness::Why;
 pub use hit::{Hit, Stale};

@@ -12,8 +12,8 @@ use super::{Exchange, Verdict};
 use crate::admit::Scheme;
 use crate::cache::policy::CONDITIONAL;
 use crate::cache::{
-    Ahead, Answered, Beside, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, PACE, Portion, Reader, Rules,
-    Settled, Status, Validated, Waiting,
+    Ahead, Answered, Beside, Bypass, CACHE_STATUS, Filler, Hit, Joined, Key, Lead, Lookup, Miss, Now, Object, Portion, Reader, Rules,
+    Settled, Status, Validated, Waiting, pause,
 };
 use crate::reject::Refusal;
 use crate::route::{Target, render};
@@ -299,8 +299,8 @@ impl Exchange {
 
     /// How long to wait for them at most after a piece of that many bytes, where one cannot listen to them.
     pub fn pause(&self, bytes: usize) -> Option<Duration> {
-        let pause = || Duration::from_micros(bytes as u64 * 1_000_000 / PACE);
-        self.poll_readers(&mut Context::from_waker(Waker::noop())).is_pending().then(pause)
+        let waits = self.poll_readers(&mut Context::from_waker(Waker::noop())).is_pending();
+        waits.then(|| pause(bytes))
     }
 
     /// A piece of the answer's body, on its way to the client.

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use lb_tests::backend::Backends;
 use lb_tests::client::{self, Request};
 use lb_tests::lb::Lb;
-use lb_tests::load::{Load, Running};
+use lb_tests::load::{Counts, Load, Running};
 use lb_tests::postgres::Cluster;
 use lb_tests::redis::Redis;
 use lb_tests::report::{full, length, row};
@@ -167,6 +167,19 @@ async fn written(seen: &Seen) {
     until("writes are done", async || seen.done.load(Ordering::SeqCst) > before + 2 * WRITERS).await;
 }
 
+fn report(drill: &str, happened: &str, seen: Seen, counts: &Counts) {
+    let reads = counts.total() + seen.reads.into_inner();
+    let notes = format!(
+        "{happened}; {} writes, none lost, each seen at once at all backends; {} refused with 503 while there was no primary; 99th percentile of reads {}, \
+         slowest {}",
+        seen.done.into_inner(),
+        seen.refused.into_inner(),
+        shown(counts.percentile(99)),
+        shown(counts.slowest),
+    );
+    row(drill, reads, counts.failed(), None, &notes);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowledged_write() {
     let (mut databases, system) = System::start().await;
@@ -191,16 +204,8 @@ async fn a_replica_killed_and_the_primary_restarted_cost_no_read_and_no_acknowle
     tokio::join!(system.write(&seen, &stop), events);
     let counts = load.stop().await;
     counts.assert_none_failed();
-    let reads = counts.total() + seen.reads.into_inner();
-    let notes = format!(
-        "{rounds} replicas killed, {rounds} restarts of the primary; {} writes, none lost, each seen at once at all backends; {} refused with 503 while there \
-         was no primary; 99th percentile of reads {}, slowest {}",
-        seen.done.into_inner(),
-        seen.refused.into_inner(),
-        shown(counts.percentile(99)),
-        shown(counts.slowest),
-    );
-    row("a replica killed, and the primary restarted", reads, counts.failed(), None, &notes);
+    let happened = format!("{rounds} replicas killed, {rounds} restarts of the primary");
+    report("a replica killed, and the primary restarted", &happened, seen, &counts);
 }
 
 /// Whoever tends to the databases promotes the replica that is further in the log, and has the other one follow it. The backends find the new primary.
@@ -247,14 +252,10 @@ async fn a_failover_of_the_primary_costs_no_read_and_no_acknowledged_write() {
     tokio::join!(system.write(&seen, &stop), events);
     let counts = load.stop().await;
     counts.assert_none_failed();
-    let reads = counts.total() + seen.reads.into_inner();
-    let notes = format!(
-        "the primary killed with `kill -9`, a replica promoted; {} writes, none lost, each seen at once at all backends; {} refused with 503 until there was a \
-         primary again; 99th percentile of reads {}, slowest {}",
-        seen.done.into_inner(),
-        seen.refused.into_inner(),
-        shown(counts.percentile(99)),
-        shown(counts.slowest),
+    report(
+        "the primary killed, and a replica promoted",
+        "the primary killed with `kill -9`, a replica promoted",
+        seen,
+        &counts,
     );
-    row("the primary killed, and a replica promoted", reads, counts.failed(), None, &notes);
 }

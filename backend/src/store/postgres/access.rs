@@ -10,8 +10,8 @@ use std::sync::Arc;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 
-use super::cluster::View;
 use super::server::{Seen, Server, look, look_at_replica};
+use super::servers::View;
 use crate::settings::PoolSettings;
 use crate::store::pool::{Held, Pool};
 use crate::store::{Lsn, Result};

@@ -10,6 +10,7 @@ mod cluster;
 mod monitor;
 mod outbox;
 mod server;
+mod servers;
 mod sessions;
 
 use async_trait::async_trait;

@@ -13,8 +13,8 @@ use sqlx::postgres::PgConnection;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::cluster::{Servers, View};
 use super::server::{Known, Seen, Server, look, look_at_replica, mark};
+use super::servers::{Servers, View};
 use crate::store::Lsn;
 
 /// Pause between two questions.

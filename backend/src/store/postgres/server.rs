@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 
-use super::cluster::View;
+use super::servers::View;
 use crate::store::{Lsn, Result};
 
 /// A primary that has been silent for longer is away: a single late answer is no reason to refuse writes.

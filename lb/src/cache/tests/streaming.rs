@@ -1,6 +1,7 @@
 //! Reading along while a body arrives.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -150,7 +151,8 @@ async fn nobody_is_waited_for_who_is_gone() {
     let behind = reader(follower);
     (0..30).for_each(|_| filler.push(Bytes::from(vec![7; 50_000])));
     let leaving = async { drop(behind) };
-    tokio::join!(poll_fn(|cx| filler.poll_readers(cx)), leaving);
+    let both = async { tokio::join!(poll_fn(|cx| filler.poll_readers(cx)), leaving) };
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("it is woken");
 }
 
 #[tokio::test]

@@ -67,8 +67,8 @@ pub(super) struct Download {
     server_waits: Option<Instant>,
     client_waits: Option<Instant>,
     readers_wait: Option<Instant>,
-    /// The longest wait for readers: what was received last may take so long. None once it is over, until more was received.
-    pause: Option<Duration>,
+    /// So many bytes were received, after which readers may still be waited for.
+    unpaced: Option<usize>,
     read_timeout: Duration,
     stall: Duration,
     /// The body has been cut into runs to its end.
@@ -95,7 +95,7 @@ impl Download {
             server_waits: None,
             client_waits: None,
             readers_wait: None,
-            pause: None,
+            unpaced: None,
             read_timeout,
             stall,
             over: false,

@@ -1,32 +1,31 @@
 //! Ahead of the client for others who need the body, and waiting for those of them who are far behind.
 
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::upstream::{Connection, READ_LARGE};
 use super::{Download, DownloadError, Form};
-use crate::cache::PACE;
+use crate::cache::pause;
 use crate::engine::h1::ClientStream;
 use crate::exchange::Exchange;
 
 impl Download {
     pub(super) fn note_received(&mut self, count: usize) {
         self.server_waits = None;
-        self.pause = Some(Duration::from_micros(count as u64 * 1_000_000 / PACE));
+        self.unpaced = Some(count);
     }
 
     /// Waits for those who read along and are far behind.
     pub(super) fn poll_readers(&mut self, client: &mut ClientStream, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(pause) = self.pause
+        if let Some(received) = self.unpaced
             && exchange.poll_readers(cx).is_pending()
         {
             let since = *self.readers_wait.get_or_insert_with(Instant::now);
-            ready!(client.poll_passed(since, pause, cx));
+            ready!(client.poll_passed(since, pause(received), cx));
         }
         // From here on it is the server that is waited for.
-        self.pause = None;
+        self.unpaced = None;
         self.readers_wait = None;
         Poll::Ready(())
     }
